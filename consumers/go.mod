@@ -1,6 +1,6 @@
 module github.com/revstream/revstream/consumers
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/ClickHouse/clickhouse-go/v2 v2.50.0

@@ -14,3 +14,5 @@ require (
 	go.yaml.in/yaml/v3 v3.0.6
 	golang.org/x/sync v0.24.0
 )
+
+require github.com/golang/snappy v0.0.1 // indirect

@@ -1,0 +1,132 @@
+// Package event owns what every event has: its identity, its envelope and its headers.
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Operation says what an event does to its entity.
+type Operation string
+
+// The operations of the Avro enum.
+const (
+	Upsert Operation = "UPSERT"
+	Delete Operation = "DELETE"
+)
+
+// Envelope is what every event begins with. Its fields stand first in every
+// schema, so that a subscriber needs no header to dedupe and to order.
+type Envelope struct {
+	EventID       uuid.UUID `avro:"event_id"`
+	SourceVersion time.Time `avro:"source_version"` // the source's clock, to the microsecond
+	ObservedAt    time.Time `avro:"observed_at"`
+	Operation     Operation `avro:"operation"`
+	CorrelationID string    `avro:"correlation_id"`
+}
+
+// Event is what the runtime needs to know of any event.
+type Event interface {
+	// Head returns the envelope.
+	Head() *Envelope
+	// Entity names the kind of thing that the event is about, such as "forecast".
+	Entity() string
+	// Key is the entity's stable ID: the record's key.
+	Key() string
+	// Validate says what is wrong with the content. Its errors name fields, never values.
+	Validate() error
+}
+
+// ErrVersionRange is returned for a source version that an event ID cannot
+// carry: before 1970, or in the year 10889 and later.
+var ErrVersionRange = errors.New("source version outside what 48 bits of milliseconds since 1970 hold")
+
+// NewID derives the ID of a fact: a UUID of version 8 that holds 48 bits of
+// the version's milliseconds, 12 bits of its microseconds within the
+// millisecond, one bit that is set for a DELETE, and 61 bits of SHA-256 over
+// (entity, key, version, operation).
+//
+// Compared as a big-endian number, IDs sort by the source's clock, and at one
+// version a delete sorts last. ClickHouse compares a UUID by its second half:
+// there, order by toUInt128(event_id).
+func NewID(entity, key string, version time.Time, op Operation) (uuid.UUID, error) {
+	micros := version.UnixMicro()
+	ms := micros / 1000
+	if micros < 0 || ms >= 1<<48 {
+		return uuid.Nil, ErrVersionRange
+	}
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16|0x8000|uint64(micros%1000))
+	sum := fingerprint(entity, key, micros, op)
+	low := binary.BigEndian.Uint64(sum[:8]) >> 3 // 61 bits
+	if op == Delete {
+		low |= 1 << 61
+	}
+	binary.BigEndian.PutUint64(id[8:], 1<<63|low)
+	return id, nil
+}
+
+// fingerprint hashes the identity with each text prefixed by its length, so
+// that no two identities share their bytes.
+func fingerprint(entity, key string, micros int64, op Operation) [sha256.Size]byte {
+	buf := make([]byte, 0, 256)
+	for _, s := range []string{entity, key, string(op)} {
+		buf = binary.AppendUvarint(buf, uint64(len(s)))
+		buf = append(buf, s...)
+	}
+	return sha256.Sum256(binary.BigEndian.AppendUint64(buf, uint64(micros)))
+}
+
+// Seal fills in the envelope of a fact: its ID, and its times in UTC to the
+// microsecond, which is all that the schema carries.
+func Seal(e Event, op Operation, version, observed time.Time, correlationID string) error {
+	version = version.UTC().Truncate(time.Microsecond)
+	id, err := NewID(e.Entity(), e.Key(), version, op)
+	if err != nil {
+		return fmt.Errorf("sealing %s event: %w", e.Entity(), err)
+	}
+	*e.Head() = Envelope{
+		EventID:       id,
+		SourceVersion: version,
+		ObservedAt:    observed.UTC().Truncate(time.Microsecond),
+		Operation:     op,
+		CorrelationID: correlationID,
+	}
+	return nil
+}
+
+// Check validates an event that arrived with the given record key: the key is
+// the entity's, the ID is the one that the content decides, and the content
+// itself is valid. Errors name fields, never values.
+//
+// The ID is checked because the warehouse orders versions by it: an event with
+// a foreign ID could hide a newer one for ever.
+func Check(e Event, recordKey []byte) error {
+	head := e.Head()
+	switch {
+	case len(recordKey) == 0:
+		return errors.New("the record has no key")
+	case head.Operation != Upsert && head.Operation != Delete:
+		return errors.New("operation is not UPSERT or DELETE")
+	}
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	key := e.Key()
+	if string(recordKey) != key {
+		return errors.New("the record's key is not the key of its value")
+	}
+	id, err := NewID(e.Entity(), key, head.SourceVersion, head.Operation)
+	if err != nil {
+		return fmt.Errorf("source_version: %w", err)
+	}
+	if id != head.EventID {
+		return errors.New("event_id is not the ID of (key, source_version, operation)")
+	}
+	return nil
+}

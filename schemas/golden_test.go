@@ -1,0 +1,193 @@
+package schemas_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/linkedin/goavro/v2"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/avro"
+	"go.uber.org/goleak"
+
+	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/event"
+	"github.com/revstream/revstream/schemas/exportrun"
+	"github.com/revstream/revstream/schemas/forecast"
+	"github.com/revstream/revstream/schemas/money"
+	"github.com/revstream/revstream/schemas/people"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Golden bytes are only ever added to: a file that exists is never rewritten,
+// for its bytes stand on topics.
+var add = flag.Bool("add", false, "write golden files that do not exist yet")
+
+type golden struct {
+	name       string
+	schemaFile string
+	schema     *avro.Schema
+	event      event.Event
+	empty      func() event.Event
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func goldens(t *testing.T) []golden {
+	t.Helper()
+	version := time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
+	seal := func(e event.Event, op event.Operation) event.Event {
+		require.NoError(t, event.Seal(e, op, version, version.Add(time.Minute), "0b7f6f3e-run"))
+		return e
+	}
+	day := func(m time.Month, d int) *time.Time { return ptr(time.Date(2026, m, d, 0, 0, 0, 0, time.UTC)) }
+	amount, err := money.Parse("-12345678901234567.890000000000000001")
+	require.NoError(t, err)
+
+	full := &forecast.Forecast{
+		ForecastID: "net_commit", TimePeriodID: "2026_Q1", TimeFrameID: "TF:2026-02-02", UserID: "7:00E", FieldID: "fc_commit",
+		Kind: forecast.KindAdjustment, Value: &amount, CurrencyCode: ptr("EUR"), CurrencySymbol: ptr("€"),
+		IsUpdated: true, UpdatedBy: ptr("7"), UpdatedOn: ptr(version.Truncate(time.Millisecond)),
+		UserCRMID: ptr("005"), UserEmail: ptr("zoë@example.com"), UserName: ptr("Zoë 李"), ScopeID: ptr("7::MGR"),
+		HierarchyID: ptr("h2"), HierarchyName: ptr("West"), ParentHierarchyID: ptr("h1"), ParentHierarchyName: ptr("All"),
+		FieldName: ptr("Commit"), FieldType: ptr("NUMERIC"),
+		TimePeriodType: ptr("QUARTER"), TimePeriodLabel: ptr("Q1"), TimePeriodYear: ptr(int32(2026)),
+		TimePeriodStart: day(1, 1), TimePeriodEnd: day(3, 31), TimePeriodCRMID: ptr("026"),
+		TimeFrameStart: day(2, 2), TimeFrameEnd: day(2, 8), JobID: "job-1",
+	}
+	sparse := &forecast.Forecast{
+		ForecastID: "net_commit", TimePeriodID: "2026_Q1", TimeFrameID: "TF:2026-02-02", UserID: "7:00E", FieldID: "fc_commit",
+		Kind: forecast.KindForecastUpdated, JobID: "job-1",
+	}
+	person := &people.Person{
+		PersonID: 164, CreatedAt: ptr(version.Add(-time.Hour)), UpdatedAt: &version,
+		FirstName: ptr("Ünï"), LastName: ptr(""), EmailAddress: ptr("u@example.com"), Phone: ptr("+49 30 1"),
+		DoNotContact: ptr(false), Bouncing: ptr(true), Locale: ptr("Europe/Berlin"), LocaleUTCOffset: ptr(int64(60)),
+		SuccessCount: ptr(int64(3)), EmailsSent: ptr(int64(1 << 40)), AccountID: ptr(int64(9)), OwnerID: ptr(int64(8)),
+		CadenceIDs: []int64{5, 4}, Tags: []string{"vip", "ünï"}, ContactRestrictions: []string{},
+		CustomFields: map[string]string{"hobby": "surfing"}, Extra: map[string]string{"new_field": `{"a":[1,null]}`},
+	}
+	gone := &people.Person{
+		PersonID: 165, CadenceIDs: []int64{}, Tags: []string{}, ContactRestrictions: []string{},
+		CustomFields: map[string]string{}, Extra: map[string]string{},
+	}
+	run := &exportrun.ExportRun{
+		RunID: "clari:job-1", Source: "clari", OfEntity: "forecast", Scope: "net_commit", TimePeriodID: ptr("2026_Q1"),
+		Kinds: []string{"forecast", "quota"}, JobID: ptr("job-1"), RequestedAt: version, StartedAt: ptr(version.Add(time.Second)),
+		EndedAt: ptr(version.Add(2 * time.Second)), CompletedAt: version.Add(3 * time.Second),
+		RowsExpected: 10, RowsPublished: 7, RowsUnchanged: 2, RowsRejected: 1, Truncated: true,
+		Outcome: exportrun.Partial, Error: ptr("1 value does not fit decimal(38,18)"),
+	}
+	newForecast := func() event.Event { return new(forecast.Forecast) }
+	newPerson := func() event.Event { return new(people.Person) }
+	return []golden{
+		{"forecast.v1.full", forecast.SchemaFile, forecast.Schema, seal(full, event.Upsert), newForecast},
+		{"forecast.v1.sparse", forecast.SchemaFile, forecast.Schema, seal(sparse, event.Upsert), newForecast},
+		{"person.v1.full", people.SchemaFile, people.Schema, seal(person, event.Upsert), newPerson},
+		{"person.v1.deleted", people.SchemaFile, people.Schema, seal(gone, event.Delete), newPerson},
+		{"export_run.v1.partial", exportrun.SchemaFile, exportrun.Schema, seal(run, event.Upsert), func() event.Event { return new(exportrun.ExportRun) }},
+	}
+}
+
+// TestGoldenBytes holds both Avro libraries, and every later version of the
+// schemas, to the bytes that stand on topics.
+func TestGoldenBytes(t *testing.T) {
+	t.Parallel()
+	for _, g := range goldens(t) {
+		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join("testdata", "golden", g.name+".avro")
+			encoded, err := g.schema.Encode(g.event)
+			require.NoError(t, err)
+			if _, err := os.Stat(path); *add && os.IsNotExist(err) {
+				require.NoError(t, os.WriteFile(path, encoded, 0o644))
+			}
+			want, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, want, encoded, "the encoding changed")
+
+			decoded := g.empty()
+			rest, err := g.schema.Decode(want, decoded)
+			require.NoError(t, err)
+			require.Empty(t, rest)
+			require.Equal(t, g.event, decoded)
+			require.NoError(t, event.Check(decoded, []byte(decoded.Key())))
+
+			text, err := schemas.Avro(g.schemaFile)
+			require.NoError(t, err)
+			codec, err := goavro.NewCodec(text)
+			require.NoError(t, err)
+			native, rest, err := codec.NativeFromBinary(want)
+			require.NoError(t, err, "goavro cannot read the bytes")
+			require.Empty(t, rest)
+			again, err := codec.BinaryFromNative(nil, native)
+			require.NoError(t, err)
+			require.Equal(t, want, again, "goavro writes other bytes")
+		})
+	}
+}
+
+// TestSchemasBeginWithTheEnvelope: a subscriber of any topic finds the same
+// five fields first.
+func TestSchemasBeginWithTheEnvelope(t *testing.T) {
+	t.Parallel()
+	topics, err := schemas.Topics()
+	require.NoError(t, err)
+	var seen int
+	var first []byte
+	for _, topic := range topics {
+		if topic.Schema == "" {
+			continue
+		}
+		text, err := schemas.Avro(topic.Schema)
+		require.NoError(t, err)
+		var doc struct {
+			Fields []struct {
+				Name string          `json:"name"`
+				Type json.RawMessage `json:"type"`
+				Doc  string          `json:"doc"`
+			} `json:"fields"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(text), &doc))
+		require.Greater(t, len(doc.Fields), 5)
+		for _, f := range doc.Fields {
+			require.NotEmpty(t, f.Doc, "%s: field %s has no doc", topic.Schema, f.Name)
+		}
+		head, err := json.Marshal(doc.Fields[:5])
+		require.NoError(t, err)
+		if first == nil {
+			first = head
+		}
+		require.True(t, bytes.Equal(first, head), "%s begins otherwise", topic.Schema)
+		seen++
+	}
+	require.Equal(t, 3, seen)
+}
+
+// TestEveryEntityTopicHasADLQ: a consumer must find its dead-letter topic.
+func TestEveryEntityTopicHasADLQ(t *testing.T) {
+	t.Parallel()
+	topics, err := schemas.Topics()
+	require.NoError(t, err)
+	byName := map[string]schemas.Topic{}
+	for _, topic := range topics {
+		byName[topic.Name] = topic
+	}
+	for _, topic := range topics {
+		if topic.Schema == "" {
+			continue
+		}
+		dlq, ok := byName[schemas.DLQTopic(topic.Name)]
+		require.True(t, ok, topic.Name)
+		require.Equal(t, topic.Partitions, dlq.Partitions)
+		require.Greater(t, dlq.MaxMessageBytes, topic.MaxMessageBytes)
+		require.Equal(t, 30*24*time.Hour, dlq.Retention)
+		require.True(t, topic.Compacted)
+		require.GreaterOrEqual(t, topic.Retention, 7*24*time.Hour)
+	}
+}

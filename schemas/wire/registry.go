@@ -1,0 +1,100 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/revstream/revstream/schemas"
+)
+
+// requestTimeout bounds one call to the registry.
+const requestTimeout = 10 * time.Second
+
+// Registry is a client of a Confluent-compatible schema registry.
+type Registry struct{ client *sr.Client }
+
+// NewRegistry makes a client of the registry at a base URL, which may carry
+// basic credentials as http://user:password@host:8081. It does no I/O. Its
+// errors never hold the URL, for the sake of those credentials.
+func NewRegistry(baseURL string) (*Registry, error) {
+	u, err := url.Parse(baseURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("SCHEMA_REGISTRY_URL is not an http or https URL")
+	}
+	opts := []sr.ClientOpt{sr.HTTPClient(&http.Client{Timeout: requestTimeout})}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		opts = append(opts, sr.BasicAuth(u.User.Username(), password))
+		u.User = nil
+	}
+	client, err := sr.NewClient(append(opts, sr.URLs(u.String()))...)
+	if err != nil {
+		return nil, fmt.Errorf("making the registry client: %w", err)
+	}
+	return &Registry{client: client}, nil
+}
+
+// Ping asks the registry for its schema types: the readiness check.
+func (r *Registry) Ping(ctx context.Context) error {
+	if _, err := r.client.SupportedTypes(ctx); err != nil {
+		return fmt.Errorf("reaching the schema registry: %w", err)
+	}
+	return nil
+}
+
+// SchemaText returns the schema of an ID. An ID that the registry does not
+// know is an InvalidError of ReasonUnknownSchema; every other error is transient.
+func (r *Registry) SchemaText(ctx context.Context, id int) (string, error) {
+	s, err := r.client.SchemaByID(ctx, id)
+	var answer *sr.ResponseError
+	switch {
+	case err == nil:
+		return s.Schema, nil
+	case errors.As(err, &answer) && answer.ErrorCode == sr.ErrSchemaNotFound.Code:
+		return "", &InvalidError{ReasonUnknownSchema, fmt.Sprintf("the registry has no schema %d", id)}
+	default:
+		return "", fmt.Errorf("fetching schema %d: %w", id, err)
+	}
+}
+
+// Registered is a schema as the registry knows it.
+type Registered struct {
+	ID      int
+	Version int // within the subject, counted from 1
+}
+
+// Register makes a schema the subject's newest version, unless it is one
+// already, and holds the subject to FULL_TRANSITIVE compatibility.
+func (r *Registry) Register(ctx context.Context, topic, schema string) (Registered, error) {
+	subject := schemas.Subject(topic)
+	level := sr.SetCompatibility{Level: sr.CompatFullTransitive}
+	for _, res := range r.client.SetCompatibility(ctx, level, subject) {
+		if res.Err != nil {
+			return Registered{}, fmt.Errorf("setting the compatibility of %s: %w", subject, res.Err)
+		}
+	}
+	s, err := r.client.CreateSchema(ctx, subject, sr.Schema{Schema: schema, Type: sr.TypeAvro})
+	if err != nil {
+		return Registered{}, fmt.Errorf("registering %s: %w", subject, err)
+	}
+	return Registered{ID: s.ID, Version: s.Version}, nil
+}
+
+// Lookup finds a schema that was registered by somebody else.
+func (r *Registry) Lookup(ctx context.Context, topic, schema string) (Registered, error) {
+	s, err := r.client.LookupSchema(ctx, schemas.Subject(topic), sr.Schema{Schema: schema, Type: sr.TypeAvro})
+	if err != nil {
+		return Registered{}, fmt.Errorf("looking %s up: %w", schemas.Subject(topic), err)
+	}
+	return Registered{ID: s.ID, Version: s.Version}, nil
+}
+
+// String is the schema-version header of records with this schema.
+func (r Registered) String() string { return strconv.Itoa(r.Version) }

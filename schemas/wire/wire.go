@@ -1,0 +1,120 @@
+// Package wire owns the bytes of a record's value: the Confluent wire format around Avro, and the schemas behind its IDs.
+package wire
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/avro"
+	"golang.org/x/sync/singleflight"
+)
+
+// headerSize is the magic byte 0 and a big-endian schema ID of four bytes.
+const headerSize = 5
+
+// AppendHeader starts a value that was written with the schema of an ID.
+func AppendHeader(dst []byte, id int) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, 0), uint32(id))
+}
+
+// Split takes a value apart into the ID of its writer's schema and the Avro body.
+func Split(value []byte) (id int, body []byte, err error) {
+	switch {
+	case len(value) < headerSize:
+		return 0, nil, &InvalidError{ReasonTruncated, fmt.Sprintf("the value has %d bytes, its header alone %d", len(value), headerSize)}
+	case value[0] != 0:
+		return 0, nil, &InvalidError{ReasonMagic, fmt.Sprintf("the value begins with byte %#02x instead of 0", value[0])}
+	}
+	return int(binary.BigEndian.Uint32(value[1:])), value[headerSize:], nil
+}
+
+// Encoder writes values with one registered schema. It is safe for concurrent use.
+type Encoder struct {
+	schema *avro.Schema
+	id     int
+}
+
+// NewEncoder makes an encoder of a schema that the registry knows under an ID.
+func NewEncoder(schema *avro.Schema, id int) *Encoder { return &Encoder{schema: schema, id: id} }
+
+// Encode returns the value of a record.
+func (e *Encoder) Encode(v any) ([]byte, error) {
+	value, err := e.schema.AppendEncode(AppendHeader(nil, e.id), v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding: %s", describe(err))
+	}
+	return value, nil
+}
+
+// SchemaSource finds the schema behind an ID; Registry is one. It returns an
+// *InvalidError for an ID that does not exist.
+type SchemaSource interface {
+	SchemaText(ctx context.Context, id int) (string, error)
+}
+
+// Decoder reads values of any writer's schema as one reader's schema. It is
+// safe for concurrent use, and asks for each schema ID once.
+type Decoder struct {
+	reader *avro.Schema
+	source SchemaSource
+
+	flight   singleflight.Group
+	resolved sync.Map // schema ID (int) → *avro.Schema that reads it as reader
+}
+
+// NewDecoder makes a decoder towards the reader's schema.
+func NewDecoder(reader *avro.Schema, source SchemaSource) *Decoder {
+	return &Decoder{reader: reader, source: source}
+}
+
+// Decode reads a value into dst, a pointer to a struct of the reader's schema.
+// A value that can never be read is an *InvalidError; any other error is the
+// schema source's, and passes.
+func (d *Decoder) Decode(ctx context.Context, value []byte, dst any) error {
+	id, body, err := Split(value)
+	if err != nil {
+		return err
+	}
+	schema, err := d.schema(ctx, id)
+	if err != nil {
+		return err
+	}
+	rest, err := schema.Decode(body, dst)
+	if err != nil {
+		return &InvalidError{ReasonCorrupt, describe(err)}
+	}
+	if len(rest) > 0 {
+		return &InvalidError{ReasonCorrupt, fmt.Sprintf("%d bytes are left over after the value", len(rest))}
+	}
+	return nil
+}
+
+// schema returns what reads the values of an ID. IDs that do not exist are not
+// remembered: the schema may be registered by the time of a replay.
+func (d *Decoder) schema(ctx context.Context, id int) (*avro.Schema, error) {
+	if s, ok := d.resolved.Load(id); ok {
+		return s.(*avro.Schema), nil
+	}
+	s, err, _ := d.flight.Do(fmt.Sprint(id), func() (any, error) {
+		text, err := d.source.SchemaText(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		writer, err := avro.Parse(text)
+		if err != nil {
+			return nil, &InvalidError{ReasonIncompatible, fmt.Sprintf("schema %d is not an Avro schema", id)}
+		}
+		s, err := avro.Resolve(writer, d.reader)
+		if err != nil {
+			return nil, &InvalidError{ReasonIncompatible, fmt.Sprintf("schema %d: %v", id, err)}
+		}
+		d.resolved.Store(id, s)
+		return s, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.(*avro.Schema), nil
+}
