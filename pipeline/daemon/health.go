@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Check reports whether a part of the process works: an error if not, and details to show either way. It must obey
+// ctx, and its details and error are public: no secret, no personal data.
+type Check func(ctx context.Context) (details map[string]any, err error)
+
+const (
+	checkTimeout = 3 * time.Second // of one check
+	checkMaxAge  = time.Second     // of an answer that is given again, so that probes cannot load what is checked
+)
+
+var (
+	errStarting = errors.New("the process is starting")
+	errStopping = errors.New("the process is stopping")
+	errTimedOut = errors.New("the check timed out")
+)
+
+// health runs the checks. Its phase overrides them: a process that starts or stops is not ready, whatever works.
+type health struct {
+	mu     sync.Mutex
+	checks map[string]Check
+	phase  error // errStarting, then nil, then errStopping
+
+	running sync.Mutex // held while the checks run, so that concurrent probes share one run
+	report  report     // guarded by running
+	taken   time.Time  // guarded by running
+}
+
+// report is the document of /health: "status" and one object per check.
+type report struct {
+	healthy bool
+	body    map[string]any
+}
+
+func newHealth() *health {
+	return &health{checks: map[string]Check{}, phase: errStarting}
+}
+
+func (h *health) setPhase(phase error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.phase = phase
+}
+
+func (h *health) add(name string, check Check) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checks[name] = check
+}
+
+// ServeHTTP answers /readyz and /health.
+func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	result := h.run(r.Context())
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !result.healthy {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(result.body) // the prober has gone away
+}
+
+func (h *health) run(ctx context.Context) report {
+	h.mu.Lock()
+	phase, checks := h.phase, maps.Clone(h.checks)
+	h.mu.Unlock()
+	if phase != nil {
+		return report{body: map[string]any{"status": "degraded", "error": phase.Error()}}
+	}
+
+	h.running.Lock()
+	defer h.running.Unlock()
+	if h.report.body == nil || time.Since(h.taken) > checkMaxAge {
+		// One prober's hanging up must not fail the checks of the next, who gets this run's answer.
+		h.report, h.taken = runChecks(context.WithoutCancel(ctx), checks), time.Now()
+	}
+	return h.report
+}
+
+func runChecks(ctx context.Context, checks map[string]Check) report {
+	result := report{healthy: true, body: map[string]any{"status": "healthy"}}
+	var (
+		mu sync.Mutex
+		wg sync.WaitGroup
+	)
+	for name, check := range checks {
+		wg.Go(func() {
+			details, err := runCheck(ctx, check)
+			mu.Lock()
+			defer mu.Unlock()
+			result.body[name] = details
+			if err != nil {
+				result.healthy, result.body["status"] = false, "degraded"
+			}
+		})
+	}
+	wg.Wait()
+	return result
+}
+
+// runCheck gives a check its timeout.
+func runCheck(ctx context.Context, check Check) (map[string]any, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, errTimedOut)
+	defer cancel()
+	details, err := check(ctx)
+	shown := map[string]any{"status": "healthy"}
+	maps.Copy(shown, details)
+	if err != nil {
+		shown["status"], shown["error"] = "degraded", oneLine(err)
+	}
+	return shown, err
+}
