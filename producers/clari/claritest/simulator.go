@@ -1,0 +1,274 @@
+// Package claritest is a simulator of Clari's forecast export API: an http.Handler that behaves as the API is known to and has a
+// switch for each thing about it that is uncertain.
+//
+// Its data follows from a seed and is generated while it is sent, so that its size costs no memory. Update and HideUser change
+// it, also by HTTP under /_sim/. A job exports the data as it was when the job was asked for, however often it is downloaded.
+package claritest
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Spelling is how the results spell the values whose keys are uncertain: all but forecastValue and quotaValue.
+type Spelling string
+
+// The spellings of crm_total's key: crmTotalValue, crmTotal and crm_total.
+const (
+	SpellingSuffixed Spelling = "suffixed"
+	SpellingBare     Spelling = "bare"
+	SpellingSnake    Spelling = "snake"
+)
+
+// Config is what to simulate. The zero value of a field is its default.
+type Config struct {
+	Seed   uint64
+	APIKey string           // what requests must carry; required
+	Now    func() time.Time // the simulator's clock; default time.Now
+
+	// Size of the data. An export has an entry per week (of the quarter if historical, else the latest), user and field.
+	Forecasts   []string   // forecast IDs; default "forecast"
+	Quarters    int        // the current one and those before it; default 5
+	FiscalStart time.Month // first month of the fiscal year, which is named by the year it ends in; default January
+	Weeks       int        // weeks per quarter, the latest of them; default all
+	Users       int        // default 100
+	Fields      int        // the last of several is the quota; default 4
+
+	// Life of a job.
+	ScheduledFor    time.Duration // default 20 ms
+	StartedFor      time.Duration // default 30 ms
+	ConcurrentLimit int           // jobs at a time; default 3
+	MonthlyQuota    int           // jobs in any 30 days; default 1000
+	RowsTruncated   bool          // what finished jobs say of themselves
+	CellsTruncated  bool
+
+	// Variants of the API's answers.
+	BearerAuth         bool     // want "Authorization: Bearer" rather than "apikey"
+	FlatJobs           bool     // a job's fields at top level rather than under "job"
+	EntriesLast        bool     // the entries after the other lists rather than before
+	ValueKeys          Spelling // default SpellingSuffixed
+	UpdatedValues      bool     // entries that were updated have a value of kind forecast_updated as well
+	RejectCRM          bool     // crm_total and crm_closed are refused as type_not_supported
+	NoOptIn            []string // forecast IDs that are refused as no_optin
+	UnknownForecast404 bool     // no_such_forecast_config with status 404 rather than 400
+	HTMLErrors         bool     // a refused key and an unknown route answer with a page of HTML rather than JSON
+	MalformedEntries   int      // so many unreadable elements at the end of the entries
+}
+
+// Simulator is the API. It is safe for concurrent use.
+type Simulator struct {
+	cfg Config
+	mux *http.ServeMux
+
+	mu       sync.Mutex // guards all below
+	seq      uint64     // counts changes of the data: a job sees those up to its own
+	entries  map[entryKey][]version
+	hidden   map[int][]visibility
+	jobs     []*job // in the order of their start
+	faults   []Fault
+	jobFate  []string // statuses in which the next jobs end
+	requests map[string]int
+	recent   []Request
+}
+
+// Request is a request that the simulator has seen.
+type Request struct {
+	Method        string `json:"method"`
+	Path          string `json:"path"`
+	Status        int    `json:"status"`
+	CorrelationID string `json:"correlationId"`
+}
+
+// Fault is what the next request gets instead of an answer.
+type Fault struct {
+	Status     int    `json:"status"`     // such as 429 or 503
+	RetryAfter string `json:"retryAfter"` // header of that name; empty sends none
+}
+
+const (
+	keptRequests = 200
+	prefix       = "/v4"
+)
+
+// New checks cfg and fills in its defaults.
+func New(cfg Config) (*Simulator, error) {
+	cfg = withDefaults(cfg)
+	var errs []error
+	if cfg.APIKey == "" {
+		errs = append(errs, errors.New("API key: none given"))
+	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{
+		{"quarters", cfg.Quarters}, {"users", cfg.Users}, {"fields", cfg.Fields},
+		{"concurrent limit", cfg.ConcurrentLimit}, {"monthly quota", cfg.MonthlyQuota},
+	} {
+		if n.value < 1 {
+			errs = append(errs, fmt.Errorf("%s %d: want at least 1", n.name, n.value))
+		}
+	}
+	if cfg.Weeks < 0 || cfg.MalformedEntries < 0 || cfg.ScheduledFor < 0 || cfg.StartedFor < 0 {
+		errs = append(errs, errors.New("weeks, malformed entries and durations: want none below 0"))
+	}
+	if cfg.FiscalStart < time.January || cfg.FiscalStart > time.December {
+		errs = append(errs, fmt.Errorf("fiscal start %d: want a month, 1 to 12", cfg.FiscalStart))
+	}
+	if !slices.Contains([]Spelling{SpellingSuffixed, SpellingBare, SpellingSnake}, cfg.ValueKeys) {
+		errs = append(errs, fmt.Errorf("value keys %q: want %q, %q or %q", cfg.ValueKeys, SpellingSuffixed, SpellingBare, SpellingSnake))
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("configuring the Clari simulator: %w", errors.Join(errs...))
+	}
+	s := &Simulator{
+		cfg: cfg, entries: map[entryKey][]version{}, hidden: map[int][]visibility{}, requests: map[string]int{},
+	}
+	s.mux = s.routes()
+	return s, nil
+}
+
+func withDefaults(cfg Config) Config {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if len(cfg.Forecasts) == 0 {
+		cfg.Forecasts = []string{"forecast"}
+	}
+	cfg.Quarters = cmp.Or(cfg.Quarters, 5)
+	cfg.FiscalStart = cmp.Or(cfg.FiscalStart, time.January)
+	cfg.Users = cmp.Or(cfg.Users, 100)
+	cfg.Fields = cmp.Or(cfg.Fields, 4)
+	cfg.ScheduledFor = cmp.Or(cfg.ScheduledFor, 20*time.Millisecond)
+	cfg.StartedFor = cmp.Or(cfg.StartedFor, 30*time.Millisecond)
+	cfg.ConcurrentLimit = cmp.Or(cfg.ConcurrentLimit, 3)
+	cfg.MonthlyQuota = cmp.Or(cfg.MonthlyQuota, 1000)
+	cfg.ValueKeys = cmp.Or(cfg.ValueKeys, SpellingSuffixed)
+	return cfg
+}
+
+func (s *Simulator) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, handle := range map[string]http.HandlerFunc{
+		"POST " + prefix + "/export/forecast/{forecastId}": s.startExport,
+		"GET " + prefix + "/export/jobs":                   s.listJobs,
+		"GET " + prefix + "/export/jobs/{jobId}":           s.getJob,
+		"PATCH " + prefix + "/export/jobs/{jobId}":         s.cancelJob,
+		"GET " + prefix + "/export/jobs/{jobId}/results":   s.results,
+		"GET " + prefix + "/admin/limits":                  s.limits,
+		"/":                                                s.noRoute,
+	} {
+		mux.Handle(pattern, s.guarded(handle))
+	}
+	s.controlRoutes(mux)
+	return mux
+}
+
+// ServeHTTP serves the API under /v4 and the simulator's own routes under /_sim.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/_sim/") {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	id := r.Header.Get("X-Correlation-Id")
+	if id != "" {
+		w.Header().Set("X-Correlation-Id", id)
+	}
+	_, pattern := s.mux.Handler(r)
+	seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.requests[pattern]++
+		if len(s.recent) == keptRequests {
+			s.recent = slices.Delete(s.recent, 0, 1)
+		}
+		s.recent = append(s.recent, Request{r.Method, r.URL.Path, seen.status, id})
+	}()
+	s.mux.ServeHTTP(seen, r)
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// guarded applies faults and authentication.
+func (s *Simulator) guarded(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if fault, ok := s.takeFault(); ok {
+			if fault.RetryAfter != "" {
+				w.Header().Set("Retry-After", fault.RetryAfter)
+			}
+			if fault.Status == http.StatusTooManyRequests {
+				writeJSON(w, fault.Status, map[string]string{"error": "API rate limit exceeded"})
+				return
+			}
+			s.refuse(w, fault.Status, "internal_server_error", "The request could not be served.")
+			return
+		}
+		got, want := r.Header.Get("apikey"), s.cfg.APIKey
+		if s.cfg.BearerAuth {
+			got, want = r.Header.Get("Authorization"), "Bearer "+want
+		}
+		if got != want {
+			s.gateway(w, http.StatusUnauthorized, map[string]string{"message": "Invalid authentication credentials"})
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (s *Simulator) takeFault() (Fault, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.faults) == 0 {
+		return Fault{}, false
+	}
+	fault := s.faults[0]
+	s.faults = s.faults[1:]
+	return fault, true
+}
+
+func (s *Simulator) noRoute(w http.ResponseWriter, _ *http.Request) {
+	s.gateway(w, http.StatusNotFound, map[string]string{
+		"message": "no Route matched with those values", "request_id": strings.ReplaceAll(uuid.NewString(), "-", ""),
+	})
+}
+
+// gateway answers as what stands before Clari's own service.
+func (s *Simulator) gateway(w http.ResponseWriter, status int, body map[string]string) {
+	if !s.cfg.HTMLErrors {
+		writeJSON(w, status, body)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, "<html><body><h1>%d</h1></body></html>", status) // the client may be gone
+}
+
+// refuse answers with Clari's error envelope.
+func (s *Simulator) refuse(w http.ResponseWriter, status int, code, message string) {
+	writeJSON(w, status, map[string]any{
+		"code": code, "namespace": "exports", "errorId": uuid.NewString(), "message": message, "orgId": orgID, "source": "Export",
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
