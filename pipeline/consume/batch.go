@@ -1,0 +1,62 @@
+package consume
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// batch is what one flush stores: records in the order of each partition,
+// taken apart into events and poison.
+//
+// Invariant: for each partition, ends is one past the last record added, and
+// every record before it, back to the first one added, is in items or poison.
+type batch[E any] struct {
+	items   []Item[E]
+	poison  []Poison
+	records []record // what items and poison came from, in the order of the log
+	bytes   int
+	oldest  time.Time // when the first record was added
+	ends    map[*lease]kgo.EpochOffset
+}
+
+// record is a record with the lease under which it was read.
+type record struct {
+	*kgo.Record
+	lease *lease
+}
+
+func newBatch[E any]() *batch[E] {
+	return &batch[E]{ends: make(map[*lease]kgo.EpochOffset)}
+}
+
+func (b *batch[E]) rows() int { return len(b.records) }
+
+// add takes note of a record that the caller has put in items or poison.
+func (b *batch[E]) add(l *lease, rec *kgo.Record) {
+	if b.oldest.IsZero() {
+		b.oldest = time.Now()
+	}
+	b.records = append(b.records, record{rec, l})
+	b.bytes += len(rec.Key) + len(rec.Value)
+	b.ends[l] = kgo.EpochOffset{Epoch: rec.LeaderEpoch, Offset: rec.Offset + 1}
+}
+
+func (b *batch[E]) full(cfg Config) bool {
+	return b.rows() >= cfg.BatchRows || b.bytes >= cfg.BatchBytes
+}
+
+func (b *batch[E]) due(cfg Config) bool {
+	return b.rows() > 0 && (b.full(cfg) || time.Since(b.oldest) >= cfg.BatchAge)
+}
+
+// earliest is the earliest Kafka timestamp in the batch.
+func (b *batch[E]) earliest() time.Time {
+	first := time.Now()
+	for _, rec := range b.records {
+		if rec.Timestamp.Before(first) {
+			first = rec.Timestamp
+		}
+	}
+	return first
+}

@@ -1,0 +1,350 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/revstream/revstream/pipeline/resilience"
+)
+
+// commitTimeout bounds a commit; the lock of the leases is held through it.
+const commitTimeout = 10 * time.Second
+
+// Loop consumes one topic into a sink.
+//
+// Two goroutines overlap: one polls and decodes the next batch while the other
+// settles the last one: stores it, dead-letters its poison, commits. One batch
+// waits between them at most, so what is in memory is bounded by three batches
+// and the client's fetch buffer, whatever the backlog. Commits stay in order,
+// as one goroutine makes them.
+//
+// Invariant: an offset is committed only after every record before it, from
+// the start of the lease, was stored or acknowledged by the dead-letter topic.
+// A batch that can do neither is retried until the loop ends, and then left
+// uncommitted for whoever reads next.
+type Loop[E any] struct {
+	cfg     Config
+	logger  *slog.Logger
+	decode  Decode[E]
+	sink    Sink[E]
+	letters DeadLetters
+	metrics *metrics
+
+	leases leases
+	// What is away, if anything: the fetching goroutine writes source, the
+	// storing one sink; readiness reads both.
+	source, store resilience.Availability
+	fetchDown     time.Time // since when polls have failed; the fetching goroutine's alone
+}
+
+// New makes a loop. It does no I/O.
+func New[E any](cfg Config, logger *slog.Logger, reg prometheus.Registerer, decode Decode[E], sink Sink[E], letters DeadLetters) (*Loop[E], error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Loop[E]{
+		cfg: cfg, logger: logger.With("topic", cfg.Topic), decode: decode, sink: sink, letters: letters,
+		metrics: newMetrics(reg, cfg.Topic),
+		leases:  leases{owned: make(map[partition]*lease)},
+	}, nil
+}
+
+// Options are what the client that Run gets must be made with.
+func (l *Loop[E]) Options() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.ConsumeTopics(l.cfg.Topic),
+		kgo.ConsumerGroup(l.cfg.Group),
+		kgo.SessionTimeout(l.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(l.cfg.SessionTimeout / 4),
+		kgo.DisableAutoCommit(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // replays are transactions
+		// A new group, and one whose offset has left the log, begins with what
+		// the topic still has.
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxBytes(int32(min(l.cfg.BatchBytes, 64<<20))),
+		kgo.OnPartitionsAssigned(l.leases.assigned),
+		kgo.OnPartitionsRevoked(l.leases.ended),
+		kgo.OnPartitionsLost(l.leases.ended),
+	}
+}
+
+// Check is a readiness check: an error while the source or the sink is away.
+func (l *Loop[E]) Check(ctx context.Context) (map[string]any, error) {
+	details, sinkErr := l.store.Check(ctx)
+	sourceDetails, sourceErr := l.source.Check(ctx)
+	if details == nil {
+		details = sourceDetails
+	}
+	if details == nil {
+		details = make(map[string]any)
+	}
+	details["partitions"] = l.leases.count()
+	return details, errors.Join(sinkErr, sourceErr)
+}
+
+// Run consumes until ctx ends, then settles the batch in hand within the stop
+// timeout and returns nil. Any other end is an error.
+func (l *Loop[E]) Run(ctx context.Context, client *kgo.Client) error {
+	group, fetchCtx := errgroup.WithContext(ctx)
+	// Settling outlives ctx by the stop timeout.
+	settleCtx, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	deadline := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(l.cfg.StopTimeout, abandon)
+		context.AfterFunc(settleCtx, func() { timer.Stop() })
+	})
+	defer deadline()
+
+	batches := make(chan *batch[E], 1)
+	group.Go(func() error {
+		defer close(batches)
+		l.fetch(fetchCtx, client, batches)
+		return nil
+	})
+	group.Go(func() error {
+		for b := range batches {
+			if err := l.settle(settleCtx, client, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	err := group.Wait()
+	if err != nil && settleCtx.Err() != nil && !isFatal(err) {
+		l.logger.WarnContext(ctx, "left the batch in hand to the next member", "error", err)
+		return nil
+	}
+	return err
+}
+
+// fetch polls and decodes until ctx ends, and hands batches on.
+func (l *Loop[E]) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch[E]) {
+	b := newBatch[E]()
+	for {
+		fetches := l.poll(ctx, client, b)
+		if fetches.IsClientClosed() {
+			return
+		}
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			b = l.admit(ctx, p, b, out)
+		})
+		if b.due(l.cfg) || ctx.Err() != nil && b.rows() > 0 {
+			if !hand(ctx, b, out) {
+				return
+			}
+			b = newBatch[E]()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// hand passes a batch on. When the loop ends while the batch before it is
+// still being settled, it gives this one up: nothing of it is committed.
+func hand[E any](ctx context.Context, b *batch[E], out chan<- *batch[E]) bool {
+	select {
+	case out <- b:
+		return true
+	default:
+	}
+	select {
+	case out <- b:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// poll waits for records, no longer than the batch may still wait. A poll that
+// ends without an error says that the source is well, so an idle one ends too.
+func (l *Loop[E]) poll(ctx context.Context, client *kgo.Client, b *batch[E]) kgo.Fetches {
+	until := time.Now().Add(l.cfg.RetryMax)
+	if b.rows() > 0 {
+		until = b.oldest.Add(l.cfg.BatchAge)
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	fetches := client.PollRecords(ctx, l.cfg.BatchRows)
+	healthy := true
+	fetches.EachError(func(topic string, partition int32, err error) {
+		if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
+			return
+		}
+		healthy = false
+		// The client goes on by itself; what it reports here is what an
+		// operator has to mend (a missing topic, a missing right) or to know
+		// (records that retention took before they were read).
+		l.logger.WarnContext(ctx, "fetching", "partition", partition, "error", err)
+		if l.fetchDown.IsZero() {
+			l.fetchDown = time.Now()
+		}
+		l.source.Observe(resilience.Outage{What: "topic " + topic, Since: l.fetchDown, Err: err})
+	})
+	if healthy {
+		l.fetchDown = time.Time{}
+		l.source.Observe(resilience.Outage{})
+	}
+	return fetches
+}
+
+// admit decodes the records of one partition into the batch, hands full
+// batches on, and returns the one to go on with. When ctx ends it stops
+// between two records.
+func (l *Loop[E]) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch[E], out chan<- *batch[E]) *batch[E] {
+	held := l.leases.of(p.Topic, p.Partition)
+	if held == nil {
+		return b
+	}
+	l.metrics.polled(p)
+	for _, rec := range p.Records {
+		if ctx.Err() != nil {
+			return b
+		}
+		event, poison, err := l.read(ctx, rec)
+		switch {
+		case err != nil:
+			return b
+		case poison != nil:
+			b.poison = append(b.poison, *poison)
+		default:
+			b.items = append(b.items, Item[E]{event, rec})
+		}
+		b.add(held, rec)
+		if b.full(l.cfg) {
+			if !hand(ctx, b, out) {
+				return newBatch[E]()
+			}
+			b = newBatch[E]()
+		}
+	}
+	return b
+}
+
+// read decodes a record, and waits while it cannot be told whether it decodes.
+// Its only error is that ctx ended meanwhile.
+func (l *Loop[E]) read(ctx context.Context, rec *kgo.Record) (event E, poison *Poison, err error) {
+	if len(rec.Value) > l.cfg.MaxValueBytes {
+		message := fmt.Sprintf("the value has %d bytes, more than the %d of MAX_VALUE_BYTES", len(rec.Value), l.cfg.MaxValueBytes)
+		return event, &Poison{Record: rec, Stage: StageDecode, Reason: ReasonTooLarge, Message: message, Failed: time.Now()}, nil
+	}
+	event, err = l.decode(ctx, rec)
+	if err == nil {
+		return event, nil, nil
+	}
+	var permanent interface {
+		error
+		Reason() string
+	}
+	if !errors.As(err, &permanent) {
+		err = resilience.Forever(ctx, l.patience(&l.source, func(err error) bool { return errors.As(err, &permanent) }), l.logger, "decoding",
+			func(ctx context.Context) error {
+				event, err = l.decode(ctx, rec)
+				return err
+			})
+		if err == nil {
+			return event, nil, nil
+		}
+		if !errors.As(err, &permanent) {
+			return event, nil, err
+		}
+		l.source.Observe(resilience.Outage{})
+	}
+	return event, &Poison{Record: rec, Stage: StageDecode, Reason: permanent.Reason(), Message: permanent.Error(), Failed: time.Now()}, nil
+}
+
+func (l *Loop[E]) patience(seenBy *resilience.Availability, permanent func(error) bool) resilience.ForeverConfig {
+	return resilience.ForeverConfig{
+		Backoff:   resilience.Backoff{Base: min(100*time.Millisecond, l.cfg.RetryMax), Max: l.cfg.RetryMax, Jitter: min(100*time.Millisecond, l.cfg.RetryMax)},
+		Permanent: permanent, Observe: seenBy.Observe,
+	}
+}
+
+// settle stores a batch, dead-letters its poison and commits, in this order.
+func (l *Loop[E]) settle(ctx context.Context, client *kgo.Client, b *batch[E]) error {
+	start := time.Now()
+	patience := l.patience(&l.store, isFatal)
+	poison := b.poison
+	if len(b.items) > 0 {
+		var rejected []Poison
+		err := resilience.Forever(ctx, patience, l.logger, "sink", func(ctx context.Context) (err error) {
+			rejected, err = l.sink.Store(ctx, b.items)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("storing a batch of %d events: %w", len(b.items), err)
+		}
+		poison = append(poison, rejected...)
+	}
+	if err := l.judge(b, poison); err != nil {
+		return &FatalError{err}
+	}
+	if len(poison) > 0 {
+		err := resilience.Forever(ctx, patience, l.logger, "dead letters", func(ctx context.Context) error {
+			return l.letters.Write(ctx, poison)
+		})
+		if err != nil {
+			return fmt.Errorf("dead-lettering %d records: %w", len(poison), err)
+		}
+	}
+	if err := l.leases.commit(ctx, client, b.ends); err != nil {
+		// What is stored is stored: the next commit covers this one, and what
+		// is read again before that is dropped as duplicates.
+		l.metrics.commitErrors.Inc()
+		l.logger.WarnContext(ctx, "committing", "error", err)
+	}
+	l.metrics.settled(b.rows(), b.earliest(), time.Since(start), poison)
+	return nil
+}
+
+// judge holds each partition's poison to the cap, record by record, before any
+// of it is dead-lettered.
+func (l *Loop[E]) judge(b *batch[E], poison []Poison) error {
+	if l.cfg.PoisonShare == 1 {
+		return nil
+	}
+	bad := make(map[*kgo.Record]string, len(poison))
+	for _, p := range poison {
+		bad[p.Record] = p.Reason
+	}
+	for _, rec := range b.records {
+		reason, isBad := bad[rec.Record]
+		w := &rec.lease.window
+		w.add(l.cfg.PoisonWindow, isBad)
+		if isBad && w.over(l.cfg) {
+			return &PoisonCapError{rec.Topic, rec.Partition, w.poison, w.seen, reason}
+		}
+	}
+	return nil
+}
+
+// commitSync commits offsets and waits for the answer.
+func commitSync(ctx context.Context, client *kgo.Client, offsets map[string]map[int32]kgo.EpochOffset) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	var failed error
+	client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		failed = err
+		if resp == nil {
+			return
+		}
+		for _, topic := range resp.Topics {
+			for _, p := range topic.Partitions {
+				failed = errors.Join(failed, kerr.ErrorForCode(p.ErrorCode))
+			}
+		}
+	})
+	if failed != nil {
+		return fmt.Errorf("committing offsets: %w", failed)
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package consume
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// metrics are one loop's; the topic is a label, so that the loops of one
+// binary share a registerer.
+type metrics struct {
+	records      prometheus.Counter
+	poison       *prometheus.CounterVec
+	batchRows    prometheus.Histogram
+	storeSeconds prometheus.Histogram
+	visible      prometheus.Histogram
+	commitErrors prometheus.Counter
+	lag          *prometheus.GaugeVec
+}
+
+func newMetrics(reg prometheus.Registerer, topic string) *metrics {
+	f := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"topic": topic}, reg))
+	return &metrics{
+		records: f.NewCounter(prometheus.CounterOpts{
+			Name: "revstream_consume_records_total", Help: "Records read, decoded and settled: stored, dropped as duplicates, or dead-lettered."}),
+		poison: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "revstream_consume_poison_total", Help: "Records dead-lettered, by stage and reason."}, []string{"stage", "reason"}),
+		batchRows: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "revstream_consume_batch_records", Help: "Records of a batch.", Buckets: prometheus.ExponentialBuckets(1, 4, 9)}),
+		storeSeconds: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "revstream_consume_store_seconds", Help: "Time from taking a batch to its commit.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12)}),
+		visible: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "revstream_consume_visible_seconds", Help: "Age of a batch's oldest record, by its Kafka timestamp, when the batch was settled.", Buckets: prometheus.ExponentialBuckets(0.01, 3, 12)}),
+		commitErrors: f.NewCounter(prometheus.CounterOpts{
+			Name: "revstream_consume_commit_errors_total", Help: "Commits that failed; their records may be read again."}),
+		lag: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "revstream_consume_lag_records", Help: "Records between the last one polled and the end of the partition."}, []string{"partition"}),
+	}
+}
+
+func (m *metrics) polled(p kgo.FetchTopicPartition) {
+	if n := len(p.Records); n > 0 {
+		m.lag.WithLabelValues(strconv.Itoa(int(p.Partition))).Set(float64(p.HighWatermark - p.Records[n-1].Offset - 1))
+	}
+}
+
+func (m *metrics) settled(rows int, oldest time.Time, took time.Duration, poison []Poison) {
+	m.records.Add(float64(rows))
+	m.batchRows.Observe(float64(rows))
+	m.storeSeconds.Observe(took.Seconds())
+	m.visible.Observe(time.Since(oldest).Seconds())
+	for _, p := range poison {
+		m.poison.WithLabelValues(string(p.Stage), p.Reason).Inc()
+	}
+}

@@ -1,0 +1,105 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/consume"
+)
+
+// Headers of the original that a letter repeats under a dlq- name.
+const (
+	originEventID     = "ce_id"
+	originCorrelation = "correlation-id"
+)
+
+// Writer writes dead letters. It is a consume.DeadLetters.
+type Writer struct {
+	client         *kgo.Client
+	group, version string
+}
+
+// NewWriter makes a writer for a consumer group and a version of its program.
+// The client must wait for all in-sync replicas, and be made with Options.
+func NewWriter(client *kgo.Client, group, version string) *Writer {
+	return &Writer{client: client, group: group, version: version}
+}
+
+// maxRecordBytes is the largest dead letter that a client makes: the topics'
+// max.message.bytes in the catalogue.
+const maxRecordBytes = 2 << 20
+
+// Options are what the client of a Writer must be made with.
+func Options() []kgo.Opt {
+	return []kgo.Opt{kgo.ProducerBatchMaxBytes(maxRecordBytes)}
+}
+
+// Write returns once every letter is acknowledged by all in-sync replicas. A
+// letter written twice, because an answer got lost, is harmless: replaying
+// both gives one event.
+func (w *Writer) Write(ctx context.Context, poison []consume.Poison) error {
+	records := make([]*kgo.Record, len(poison))
+	for i, p := range poison {
+		records[i] = w.letter(p)
+	}
+	err := w.client.ProduceSync(ctx, records...).FirstErr()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.TopicAuthorizationFailed):
+		// Skipping the letter would lose it, so the consumer waits, degraded,
+		// until an operator has mended the topic.
+		return fmt.Errorf("writing dead letters to %s (provision creates the topic; its max.message.bytes must hold the letter): %w", records[0].Topic, err)
+	default:
+		return fmt.Errorf("writing dead letters: %w", err)
+	}
+}
+
+// letter makes the record of a dead letter. Of the original's headers all are
+// kept but the dlq-* ones of an earlier replay, which the new ones replace.
+func (w *Writer) letter(p consume.Poison) *kgo.Record {
+	rec := p.Record
+	kept := make([]kgo.RecordHeader, 0, len(rec.Headers)+16)
+	earlier := make(map[string]string)
+	seen := make(map[string]string)
+	for _, h := range rec.Headers {
+		if len(h.Key) > len(prefix) && h.Key[:len(prefix)] == prefix {
+			earlier[h.Key] = string(h.Value)
+			continue
+		}
+		seen[h.Key] = string(h.Value)
+		kept = append(kept, h)
+	}
+	replays, err := strconv.Atoi(earlier[headerReplays])
+	if err != nil {
+		replays = 0
+	}
+	first := earlier[headerFirstFailure]
+	if first == "" {
+		first = stamp(p.Failed)
+	}
+	kept = append(kept,
+		header(headerReason, p.Reason),
+		header(headerMessage, p.Message),
+		header(headerStage, string(p.Stage)),
+		header(headerTopic, rec.Topic),
+		header(headerPartition, strconv.Itoa(int(rec.Partition))),
+		header(headerOffset, strconv.FormatInt(rec.Offset, 10)),
+		header(headerTimestamp, stamp(rec.Timestamp)),
+		header(headerGroup, w.group),
+		header(headerVersion, w.version),
+		header(headerAttempts, strconv.Itoa(replays+1)),
+		header(headerFirstFailure, first),
+		header(headerLastFailure, stamp(p.Failed)),
+		header(headerEventID, seen[originEventID]),
+		header(headerCorrelation, seen[originCorrelation]),
+		header(headerReplays, strconv.Itoa(replays)),
+		header(headerReplayID, earlier[headerReplayID]),
+	)
+	return &kgo.Record{Topic: rec.Topic + Suffix, Key: rec.Key, Value: rec.Value, Headers: kept}
+}
