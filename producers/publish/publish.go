@@ -1,0 +1,179 @@
+// Package publish owns the way of an event onto its topic.
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/avro"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/producers/snapshot"
+	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/event"
+	"github.com/revstream/revstream/schemas/wire"
+)
+
+// ErrInvalid is returned by Publish for an event that no retry makes publishable: its content is not valid, or does not
+// fit its schema.
+var ErrInvalid = errors.New("not a valid event")
+
+// Config says where to publish and as what.
+type Config struct {
+	Topic      string // required
+	Source     string // ce_source: URI reference of the system of origin, such as "/clari"; required
+	SchemaFile string // file of the topic's schema, such as "forecast.v1.avsc"; required
+	// Register makes the schema the subject's newest version if it is not one yet. Otherwise it must be there already.
+	Register bool
+}
+
+// Publisher publishes the events of one topic. It is safe for concurrent use.
+type Publisher struct {
+	topic, source, schemaVersion string
+	client                       *kgo.Client
+	encoder                      *wire.Encoder
+	published, failed            prometheus.Counter
+
+	mu      sync.Mutex
+	pending int           // events of Publish that the broker has not answered yet
+	idle    chan struct{} // closed when pending falls to 0; nil while it is 0
+	err     error         // the first failure of Publish since the last Flush
+}
+
+// Open makes sure that the topic exists and the registry knows its schema. The client needs to be one that waits for all
+// in-sync replicas; it stays the caller's to close.
+func Open(ctx context.Context, cfg Config, client *kgo.Client, registry *wire.Registry, reg prometheus.Registerer, logger *slog.Logger) (*Publisher, error) {
+	text, err := schemas.Avro(cfg.SchemaFile)
+	if err != nil {
+		return nil, fmt.Errorf("opening a publisher of %q: %w", cfg.Topic, err)
+	}
+	schema, err := avro.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("opening a publisher of %q: parsing %s: %w", cfg.Topic, cfg.SchemaFile, err)
+	}
+	if err := snapshot.Exists(ctx, client, cfg.Topic); err != nil {
+		return nil, err
+	}
+	find := registry.Lookup
+	if cfg.Register {
+		find = registry.Register
+	}
+	registered, err := find(ctx, cfg.Topic, text)
+	if err != nil {
+		return nil, err
+	}
+	published, err := counter(reg, "revstream_publish_events_total", "Events that the brokers have acknowledged.", cfg.Topic)
+	if err != nil {
+		return nil, err
+	}
+	failed, err := counter(reg, "revstream_publish_failures_total", "Events that were not published.", cfg.Topic)
+	if err != nil {
+		return nil, err
+	}
+	logger.DebugContext(ctx, "publisher opened", "topic", cfg.Topic, "schema_id", registered.ID, "schema_version", registered.Version)
+	return &Publisher{
+		topic: cfg.Topic, source: cfg.Source, schemaVersion: registered.String(),
+		client: client, encoder: wire.NewEncoder(schema, registered.ID),
+		published: published, failed: failed,
+	}, nil
+}
+
+// counter returns the topic's counter of a family that the publishers of a process share.
+func counter(reg prometheus.Registerer, name, help, topic string) (prometheus.Counter, error) {
+	family := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"topic"})
+	if err := reg.Register(family); err != nil {
+		var registered prometheus.AlreadyRegisteredError
+		if !errors.As(err, &registered) {
+			return nil, fmt.Errorf("registering metric %s: %w", name, err)
+		}
+		family = registered.ExistingCollector.(*prometheus.CounterVec)
+	}
+	return family.WithLabelValues(topic), nil
+}
+
+// Publish checks and encodes a sealed event and hands it to the client, which sends it in the background; while the
+// client's buffer is full, Publish waits. An event that cannot be published is ErrInvalid. What happens to it later is
+// told by Flush. ctx must stay open until then.
+func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
+	p.begin()
+	if err := p.PublishFunc(ctx, e, p.end); err != nil {
+		p.end(nil) // the caller has the error: Flush need not tell it again
+		return err
+	}
+	return nil
+}
+
+// PublishFunc is Publish for those who need to know of each event by itself: answered is called once the brokers have
+// acknowledged it, with nil, or when it has failed for good. It is not called if PublishFunc returns an error, and Flush
+// has no part in it. Calls come one at a time from a goroutine of the client, which they must not block.
+func (p *Publisher) PublishFunc(ctx context.Context, e event.Event, answered func(error)) error {
+	key, id := []byte(e.Key()), e.Head().EventID
+	if err := event.Check(e, key); err != nil {
+		p.failed.Inc()
+		return fmt.Errorf("publishing event %s to %s: %w: %w", id, p.topic, ErrInvalid, err)
+	}
+	value, err := p.encoder.Encode(e)
+	if err != nil {
+		p.failed.Inc()
+		return fmt.Errorf("publishing event %s to %s: %w: %w", id, p.topic, ErrInvalid, err)
+	}
+	record := &kgo.Record{Topic: p.topic, Key: key, Value: value}
+	for _, h := range event.Headers(e, p.source, p.schemaVersion) {
+		record.Headers = append(record.Headers, kgo.RecordHeader{Key: h.Key, Value: []byte(h.Value)})
+	}
+	p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
+		if err != nil {
+			p.failed.Inc()
+			answered(fmt.Errorf("publishing event %s to %s: %w", id, p.topic, err))
+			return
+		}
+		p.published.Inc()
+		answered(nil)
+	})
+	return nil
+}
+
+func (p *Publisher) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pending == 0 {
+		p.idle = make(chan struct{})
+	}
+	p.pending++
+}
+
+func (p *Publisher) end(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = err
+	}
+	if p.pending--; p.pending == 0 {
+		close(p.idle)
+		p.idle = nil
+	}
+}
+
+// Flush waits until everything that was given to Publish is acknowledged, and returns the first failure since the last
+// Flush. If ctx ends earlier, the events may still arrive.
+func (p *Publisher) Flush(ctx context.Context) error {
+	p.mu.Lock()
+	idle := p.idle
+	p.mu.Unlock()
+	if idle != nil {
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the brokers to acknowledge events on %s: %w", p.topic, ctx.Err())
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.err
+	p.err = nil
+	return err
+}

@@ -1,0 +1,180 @@
+// Package snapshot owns reading a topic from its beginning to where it ends at that moment.
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+const (
+	fetchBytes   = 4 << 20                // of one answer; a batch that is larger comes nevertheless
+	fetchWait    = 500 * time.Millisecond // for which a broker waits for data
+	leaderTries  = 20                     // to find a partition's leader
+	leaderWait   = 250 * time.Millisecond // between them
+	emptyAnswers = 2                      // in a row, after which there is nothing between here and the end
+)
+
+// ErrNoTopic is returned where a topic does not exist.
+var ErrNoTopic = errors.New("topic does not exist: create it with `provision`")
+
+// Exists returns ErrNoTopic, with the topic's name, if the topic does not exist.
+func Exists(ctx context.Context, client *kgo.Client, topic string) error {
+	_, err := describe(ctx, client, topic)
+	return err
+}
+
+// Read calls each for every committed record of a topic, partition by partition and each in order, and returns when all
+// that was there at the time of the call has been read. An error of each ends it and is returned as it is.
+//
+// A consumer is no good for this: it does not say how far it has come where the newest offsets hold a transaction's
+// marker or were compacted away, and would wait there for a record that does not come. Fetching by hand does, and needs
+// of the client neither an option nor a change.
+func Read(ctx context.Context, client *kgo.Client, topic string, each func(*kgo.Record) error) error {
+	detail, err := describe(ctx, client, topic)
+	if err != nil {
+		return err
+	}
+	admin := kadm.NewClient(client)
+	starts, err := admin.ListStartOffsets(ctx, topic)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("finding the beginning of topic %s: %w", topic, err)
+	}
+	ends, err := admin.ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("finding the end of topic %s: %w", topic, err)
+	}
+	for _, p := range detail.Partitions.Sorted() {
+		start, _ := starts.Lookup(topic, p.Partition)
+		end, _ := ends.Lookup(topic, p.Partition)
+		r := reader{client: client, topic: detail, partition: p.Partition, at: start.Offset, end: end.Offset, each: each}
+		if err := r.read(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func describe(ctx context.Context, client *kgo.Client, topic string) (kadm.TopicDetail, error) {
+	details, err := kadm.NewClient(client).ListTopics(ctx, topic)
+	if err != nil {
+		return kadm.TopicDetail{}, fmt.Errorf("looking for topic %s: %w", topic, err)
+	}
+	switch detail := details[topic]; {
+	case errors.Is(detail.Err, kerr.UnknownTopicOrPartition), detail.Err == nil && len(detail.Partitions) == 0:
+		return detail, fmt.Errorf("%s: %w", topic, ErrNoTopic)
+	case detail.Err != nil:
+		return detail, fmt.Errorf("looking for topic %s: %w", topic, detail.Err)
+	default:
+		return detail, nil
+	}
+}
+
+// reader reads one partition.
+type reader struct {
+	client    *kgo.Client
+	topic     kadm.TopicDetail
+	partition int32
+	at, end   int64 // the next offset to read, and the one to stop before
+	each      func(*kgo.Record) error
+}
+
+func (r *reader) read(ctx context.Context) error {
+	for failures, empty := 0, 0; r.at < r.end && empty < emptyAnswers; {
+		before := r.at
+		throttled, err := r.fetch(ctx)
+		var stop *callerError
+		switch {
+		case errors.As(err, &stop):
+			return stop.err
+		case err == nil && r.at > before:
+			failures, empty = 0, 0
+		case err == nil && throttled: // an answer that quotas have emptied says nothing
+		case err == nil:
+			empty++
+		case ctx.Err() != nil:
+			return ctx.Err()
+		default:
+			if failures++; failures == leaderTries || !kerr.IsRetriable(err) {
+				return fmt.Errorf("reading topic %s, partition %d: %w", r.topic.Topic, r.partition, err)
+			}
+			if err := r.findLeader(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// callerError is an error of each.
+type callerError struct{ err error }
+
+func (e *callerError) Error() string { return e.err.Error() }
+
+// fetch reads on from r.at.
+func (r *reader) fetch(ctx context.Context) (throttled bool, err error) {
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = r.partition, r.at, fetchBytes
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.TopicID = r.topic.Topic, r.topic.ID
+	topic.Partitions = append(topic.Partitions, part)
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(fetchWait.Milliseconds()), 1, fetchBytes
+	req.IsolationLevel = 1 // what was committed
+	req.Topics = append(req.Topics, topic)
+
+	leader := r.topic.Partitions[r.partition].Leader
+	answer, err := r.client.Broker(int(leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return false, err
+	}
+	resp := answer.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return false, err
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return resp.ThrottleMillis > 0, nil
+	}
+	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: r.at, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic.Topic, Partition: r.partition,
+	}, &resp.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
+	for _, record := range fetched.Records {
+		if record.Offset >= r.end {
+			break
+		}
+		if err := r.each(record); err != nil {
+			return false, &callerError{err}
+		}
+	}
+	r.at = max(r.at, next)
+	return resp.ThrottleMillis > 0, fetched.Err
+}
+
+// findLeader looks, after a moment, for where the partition has moved to.
+func (r *reader) findLeader(ctx context.Context) error {
+	timer := time.NewTimer(leaderWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	detail, err := describe(ctx, r.client, r.topic.Topic)
+	if err != nil {
+		return err
+	}
+	r.topic = detail
+	return nil
+}
