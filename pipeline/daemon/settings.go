@@ -16,8 +16,8 @@ import (
 
 // Config is what every binary's settings embed.
 type Config struct {
-	HTTPAddr        string        `name:"http-addr" env:"HTTP_ADDR" default:"${http_addr}" placeholder:"HOST:PORT" help:"Address of /healthz, /readyz, /health and /metrics; none if empty." group:"Process"`
-	LogLevel        slog.Level    `name:"log-level" env:"LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error." group:"Process"`
+	HTTPAddr        string        `name:"http-addr" env:"HTTP_ADDR" default:"${http_addr}" help:"Address of /healthz, /readyz, /health and /metrics; none if empty." group:"Process"`
+	LogLevel        slog.Level    `name:"log-level" env:"LOG_LEVEL" default:"info" help:"debug, info, warn or error." group:"Process"`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"SHUTDOWN_TIMEOUT" default:"25s" help:"How long the process may take to stop after a SIGTERM." group:"Process"`
 	Pprof           bool          `name:"pprof" env:"PPROF" help:"Serve /debug/pprof/." group:"Process"`
 

@@ -29,6 +29,9 @@ type Outage struct {
 
 // Forever runs op until it succeeds, fails permanently or ctx ends. It returns nil, the permanent error as it is, or
 // ctx's error joined with op's last. what names that which op needs in logs.
+//
+// It is a loop and not a failsafe policy, as a policy reports an op that has succeeded while ctx ended as failed: what
+// was just stored would not be committed, at every shutdown.
 func Forever(ctx context.Context, cfg ForeverConfig, logger *slog.Logger, what string, op func(context.Context) error) error {
 	backoff := cfg.Backoff.withDefaults()
 	var since time.Time

@@ -20,6 +20,9 @@ func KongOption() kong.Option {
 			return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
 				if flag, ok := node.(*kong.Flag); ok && isRef(flag) && len(flag.Envs) > 0 {
 					flag.Help += fmt.Sprintf(" A path in $%s_FILE or a runtimevar URL will do too.", flag.Envs[0])
+					if flag.PlaceHolder == "" {
+						flag.PlaceHolder = "SECRET"
+					}
 				}
 				return next(nil)
 			})
