@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,8 @@ const (
 	cancelled = "CANCELLED"
 	aborted   = "ABORTED"
 )
+
+var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
 
 var allTypes = []string{"forecast", "quota", "forecast_updated", "adjustment", "crm_total", "crm_closed"}
 
@@ -71,6 +74,8 @@ func readExportRequest(body io.Reader) (exportRequest, error) {
 		return req, errors.New("this simulator exports JSON alone")
 	case !slices.Contains([]string{"NONE", "ONCE", "MAX"}, req.Schedule):
 		return req, errors.New("unknown schedule")
+	case !currencyCode.MatchString(req.Currency):
+		return req, errors.New("the currency is not a code of three letters")
 	}
 	for _, t := range req.Types {
 		if !slices.Contains(allTypes, t) {
