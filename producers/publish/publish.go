@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/revstream/revstream/producers/snapshot"
+	"github.com/revstream/revstream/pipeline/snapshot"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/wire"

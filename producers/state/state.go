@@ -13,7 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/revstream/revstream/producers/snapshot"
+	"github.com/revstream/revstream/pipeline/snapshot"
 	"github.com/revstream/revstream/schemas"
 )
 
