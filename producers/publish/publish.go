@@ -18,8 +18,8 @@ import (
 	"github.com/revstream/revstream/schemas/wire"
 )
 
-// ErrInvalid is returned by Publish for an event that no retry makes publishable: its content is not valid, or does not
-// fit its schema.
+// ErrInvalid is returned by Publish for an event that no retry makes publishable: its content is not valid, does not fit
+// its schema, or is larger than a batch may be.
 var ErrInvalid = errors.New("not a valid event")
 
 // Config says where to publish and as what.
@@ -37,6 +37,7 @@ type Publisher struct {
 	client                       *kgo.Client
 	encoder                      *wire.Encoder
 	published, failed            prometheus.Counter
+	maxBytes                     int // of a record with all that is around it
 
 	mu      sync.Mutex
 	pending int           // events of Publish that the broker has not answered yet
@@ -75,10 +76,11 @@ func Open(ctx context.Context, cfg Config, client *kgo.Client, registry *wire.Re
 		return nil, err
 	}
 	logger.DebugContext(ctx, "publisher opened", "topic", cfg.Topic, "schema_id", registered.ID, "schema_version", registered.Version)
+	maxBatch, _ := client.OptValue(kgo.ProducerBatchMaxBytes).(int32)
 	return &Publisher{
 		topic: cfg.Topic, source: cfg.Source, schemaVersion: registered.String(),
 		client: client, encoder: wire.NewEncoder(schema, registered.ID),
-		published: published, failed: failed,
+		published: published, failed: failed, maxBytes: int(maxBatch),
 	}, nil
 }
 
@@ -125,6 +127,10 @@ func (p *Publisher) PublishFunc(ctx context.Context, e event.Event, answered fun
 	for _, h := range event.Headers(e, p.source, p.schemaVersion) {
 		record.Headers = append(record.Headers, kgo.RecordHeader{Key: h.Key, Value: []byte(h.Value)})
 	}
+	if size := recordSize(record); size > p.maxBytes {
+		p.failed.Inc()
+		return fmt.Errorf("publishing event %s to %s: %w: %d bytes, of %d that a batch may have", id, p.topic, ErrInvalid, size, p.maxBytes)
+	}
 	p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
 		if err != nil {
 			p.failed.Inc()
@@ -135,6 +141,16 @@ func (p *Publisher) PublishFunc(ctx context.Context, e event.Event, answered fun
 		answered(nil)
 	})
 	return nil
+}
+
+// recordSize is what a record needs in a batch of its own, uncompressed, or a little more.
+func recordSize(r *kgo.Record) int {
+	const batch, varints = 80, 10 // what stands around records, and before each text
+	size := batch + len(r.Key) + len(r.Value) + 2*varints
+	for _, h := range r.Headers {
+		size += len(h.Key) + len(h.Value) + 2*varints
+	}
+	return size
 }
 
 func (p *Publisher) begin() {
