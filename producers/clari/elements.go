@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-// elements walks a JSON document one element at a time. What it holds is bounded by maxElementBytes, whatever the document.
+// elements walks a JSON document one element at a time. What it holds is bounded by maxElementBytes and what it had read ahead,
+// which is as much again at most, whatever the document.
 type elements struct {
 	*json.Decoder
 	in *meter

@@ -1,6 +1,7 @@
 package clari
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,33 +37,55 @@ type Value struct {
 	Number json.Number
 }
 
-// parseEntry reads an element of the entries list. keys is scratch space. Errors name keys that are known here, and no values.
-func parseEntry(raw json.RawMessage, keys map[string]json.RawMessage) (Entry, error) {
-	clear(keys)
-	if raw[0] != '{' {
+// entryParser reads the elements of an entries list, one after another. It keeps what recurs in nearly every one of them.
+type entryParser struct {
+	keys     map[string]json.RawMessage
+	kinds    map[string]kind // by key
+	currency struct {
+		raw   []byte
+		value Currency
+	}
+}
+
+type kind struct {
+	name  string
+	known bool // one of the Type constants
+}
+
+// maxKinds bounds the kinds that are kept, should a document have ever new keys.
+const maxKinds = 1000
+
+func newEntryParser() *entryParser {
+	return &entryParser{keys: make(map[string]json.RawMessage, 16), kinds: map[string]kind{}}
+}
+
+// parse reads an element, which is valid JSON. Errors name keys that are known here, and no values.
+func (p *entryParser) parse(raw json.RawMessage) (Entry, error) {
+	clear(p.keys)
+	if raw[0] != '{' || json.Unmarshal(raw, &p.keys) != nil {
 		return Entry{}, errors.New("not an object")
 	}
-	if err := json.Unmarshal(raw, &keys); err != nil {
-		return Entry{}, errors.New("not an object of JSON")
-	}
 	var e Entry
-	for key, value := range keys {
-		if err := e.set(key, value); err != nil {
+	for key, value := range p.keys {
+		if err := p.set(&e, key, value); err != nil {
 			return Entry{}, err
 		}
 	}
-	for _, id := range []struct{ key, value string }{
+	for _, id := range [...]struct{ key, value string }{
 		{"timePeriodId", e.TimePeriodID}, {"timeFrameId", e.TimeFrameID}, {"userId", e.UserID}, {"fieldId", e.FieldID},
 	} {
 		if id.value == "" {
 			return Entry{}, fmt.Errorf("%s is missing", id.key)
 		}
 	}
-	return e, e.sortValues()
+	if err := e.sortValues(); err != nil {
+		return Entry{}, err
+	}
+	return e, nil
 }
 
 // set takes one key of an element.
-func (e *Entry) set(key string, raw json.RawMessage) error {
+func (p *entryParser) set(e *Entry, key string, raw json.RawMessage) error {
 	var err error
 	switch key {
 	case "timePeriodId":
@@ -74,7 +97,7 @@ func (e *Entry) set(key string, raw json.RawMessage) error {
 	case "fieldId":
 		err = id(raw, &e.FieldID)
 	case "currency":
-		err = e.Currency.set(raw)
+		e.Currency, err = p.currencyOf(raw)
 	case "isUpdated":
 		err = (*flag)(&e.IsUpdated).UnmarshalJSON(raw)
 	case "updatedBy":
@@ -84,7 +107,7 @@ func (e *Entry) set(key string, raw json.RawMessage) error {
 		err = t.UnmarshalJSON(raw)
 		e.UpdatedOn = t.Time
 	default:
-		return e.setValue(key, raw)
+		return e.setValue(p.kindOf(key), raw)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
@@ -100,34 +123,37 @@ func id(raw json.RawMessage, into *string) error {
 	return (*text)(into).UnmarshalJSON(raw)
 }
 
-// set takes an object, or a string that is the code.
-func (c *Currency) set(raw json.RawMessage) error {
+// currencyOf takes an object, or a string that is the code.
+func (p *entryParser) currencyOf(raw json.RawMessage) (c Currency, err error) {
 	if raw[0] != '{' {
-		return id(raw, &c.Code)
+		return c, id(raw, &c.Code)
+	}
+	if bytes.Equal(raw, p.currency.raw) {
+		return p.currency.value, nil
 	}
 	var wire struct{ Code, Symbol text }
-	if err := json.Unmarshal(raw, &wire); err != nil {
-		return errors.New("not an object of code and symbol")
+	if json.Unmarshal(raw, &wire) != nil {
+		return c, errors.New("not an object of code and symbol")
 	}
-	*c = Currency{string(wire.Code), string(wire.Symbol)}
-	return nil
+	c = Currency{string(wire.Code), string(wire.Symbol)}
+	p.currency.raw, p.currency.value = append(p.currency.raw[:0], raw...), c
+	return c, nil
 }
 
 // setValue takes a key that is a value's if it names a kind, or if it is unknown and has a number.
-func (e *Entry) setValue(key string, raw json.RawMessage) error {
-	kind, known := kindOf(key)
+func (e *Entry) setValue(kind kind, raw json.RawMessage) error {
 	switch {
 	case startsNumber(raw[0]):
-		e.Values = append(e.Values, Value{kind, json.Number(raw)})
-	case !known || raw[0] == 'n':
+		e.Values = append(e.Values, Value{kind.name, json.Number(raw)})
+	case !kind.known || raw[0] == 'n':
 	case raw[0] == '"':
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil || s == "" || !startsNumber(s[0]) || !json.Valid([]byte(s)) {
-			return fmt.Errorf("the value of kind %s: not a number", kind)
+			return fmt.Errorf("the value of kind %s: not a number", kind.name)
 		}
-		e.Values = append(e.Values, Value{kind, json.Number(s)})
+		e.Values = append(e.Values, Value{kind.name, json.Number(s)})
 	default:
-		return fmt.Errorf("the value of kind %s: not a number", kind)
+		return fmt.Errorf("the value of kind %s: not a number", kind.name)
 	}
 	return nil
 }
@@ -146,18 +172,25 @@ func (e *Entry) sortValues() error {
 
 func startsNumber(c byte) bool { return c == '-' || '0' <= c && c <= '9' }
 
-// kindOf gives a value key's kind, and whether it is one of the API's types. The API is known to say forecastValue and quotaValue;
-// how it spells the others is not known, so crmTotalValue, crmTotal, CRMTotal and crm_total are one.
-func kindOf(key string) (kind string, known bool) {
-	kind = snakeCase(key)
-	if short := strings.TrimSuffix(kind, "_value"); short != "" {
-		kind = short
+// kindOf gives a value key's kind. The API is known to say forecastValue and quotaValue; how it spells the others is not known,
+// so crmTotalValue, crmTotal, CRMTotal and crm_total are one.
+func (p *entryParser) kindOf(key string) kind {
+	k, ok := p.kinds[key]
+	if ok {
+		return k
 	}
-	switch kind {
+	k.name = snakeCase(key)
+	if short := strings.TrimSuffix(k.name, "_value"); short != "" {
+		k.name = short
+	}
+	switch k.name {
 	case TypeForecast, TypeQuota, TypeForecastUpdated, TypeAdjustment, TypeCRMTotal, TypeCRMClosed:
-		return kind, true
+		k.known = true
 	}
-	return kind, false
+	if len(p.kinds) < maxKinds {
+		p.kinds[key] = k
+	}
+	return k
 }
 
 // snakeCase turns crmTotal and CRMTotal into crm_total.

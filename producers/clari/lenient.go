@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // text is a string that may also arrive as a number, a boolean or an object; those are kept as their compact JSON, null as "".
@@ -17,7 +18,14 @@ func (t *text) UnmarshalJSON(b []byte) error {
 		*t = ""
 		return nil
 	case b[0] == '"':
+		if plain := b[1 : len(b)-1]; isPlain(plain) {
+			*t = text(plain)
+			return nil
+		}
 		return json.Unmarshal(b, (*string)(t))
+	case startsNumber(b[0]):
+		*t = text(b)
+		return nil
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, b); err != nil {
@@ -25,6 +33,16 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	}
 	*t = text(compact.String())
 	return nil
+}
+
+// isPlain tells whether the inside of a JSON string is the string: nearly all are, and need no decoder.
+func isPlain(b []byte) bool {
+	for _, c := range b {
+		if c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // flag is a boolean that may also arrive as a string, null as false.

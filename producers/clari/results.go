@@ -14,7 +14,7 @@ import (
 )
 
 // maxElementBytes bounds one element of a list, and so the memory that the document's author can make us use at a time.
-const maxElementBytes = 4 << 20
+const maxElementBytes = 1 << 20
 
 // Export is the results of one job: four lists that describe, held in memory, and the entries, which are not.
 //
@@ -24,7 +24,7 @@ const maxElementBytes = 4 << 20
 // Entries reads that file. Three things come with it: a document that is cut short is known before its first entry is used, a
 // slow reader of entries does not hold the connection open, and the number of entries is known beforehand.
 //
-// Memory holds the describing lists and one entry of at most 4 MiB. An Export is safe for concurrent reading until Close.
+// Memory holds the describing lists and one entry, of 1 MiB or so at most. An Export is safe for concurrent reading until Close.
 type Export struct {
 	Users       []User
 	Fields      []Field
@@ -269,7 +269,7 @@ func (e *Export) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 			return
 		}
 		doc := newElements(bufio.NewReaderSize(io.NewSectionReader(e.spool, e.start, e.length), 1<<18))
-		keys := make(map[string]json.RawMessage, 16)
+		parser := newEntryParser()
 		i, stopped := 0, false
 		var raw json.RawMessage // one buffer for all: nothing of an Entry points into it
 		err := doc.list(nil, func() error {
@@ -279,7 +279,7 @@ func (e *Export) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 			if err := doc.element(&raw); err != nil {
 				return err
 			}
-			entry, err := parseEntry(raw, keys)
+			entry, err := parser.parse(raw)
 			if err != nil {
 				entry, err = Entry{}, &EntryError{Index: i, Err: err}
 			}
