@@ -1,0 +1,138 @@
+package people
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/revstream/revstream/producers/salesloft"
+	"github.com/revstream/revstream/schemas/event"
+)
+
+// EventSource is the ce_source of the events.
+const EventSource = "/salesloft"
+
+// Source lists what has changed; *salesloft.Client is one.
+type Source interface {
+	Changes(ctx context.Context, since, until time.Time) iter.Seq2[salesloft.Batch, error]
+}
+
+// Publisher puts events on a topic; *publish.Publisher is one, whose documentation says what each method promises.
+type Publisher interface {
+	Publish(ctx context.Context, e event.Event) error
+	PublishFunc(ctx context.Context, e event.Event, answered func(error)) error
+	Flush(ctx context.Context) error
+}
+
+// State keeps values by name; *state.Store is one. What Save was given is durable when it returns.
+type State interface {
+	Load(name string, into any) (bool, error)
+	Save(ctx context.Context, name string, v any) error
+}
+
+// Config says how to poll. Embed it in a binary's settings.
+type Config struct {
+	Interval time.Duration `name:"interval" env:"POLL_INTERVAL" default:"1m" help:"From the start of one sync window to the next." group:"Polling"`
+	Overlap  time.Duration `name:"overlap" env:"POLL_OVERLAP" default:"5m" help:"How far each window looks back behind the newest change, for changes that the source shows late." group:"Polling"`
+}
+
+// Deps is what a Producer works with; each field is required.
+type Deps struct {
+	Source  Source
+	People  Publisher // of people events
+	Runs    Publisher // of export-run events
+	State   State
+	Metrics prometheus.Registerer
+}
+
+// Producer polls Salesloft for people that have changed. One goroutine at a time may run it.
+type Producer struct {
+	cfg     Config
+	logger  *slog.Logger
+	deps    Deps
+	metrics windowMetrics
+	now     func() time.Time
+
+	mu       sync.Mutex // guards what follows: written by Run and RunOnce, read by Check
+	failure  error      // of the last window; nil once one has succeeded
+	progress time.Time  // when a window last succeeded or got on
+	cursor   time.Time  // newest updated_at published, for the health document
+}
+
+// New checks the configuration. It does no I/O.
+func New(cfg Config, logger *slog.Logger, deps Deps) (*Producer, error) {
+	var errs []error
+	if cfg.Interval <= 0 {
+		errs = append(errs, fmt.Errorf("--interval: %s is not positive", cfg.Interval))
+	}
+	if cfg.Overlap < 0 {
+		errs = append(errs, fmt.Errorf("--overlap: %s is negative", cfg.Overlap))
+	}
+	metrics, err := newWindowMetrics(deps.Metrics)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return &Producer{cfg: cfg, logger: logger, deps: deps, metrics: metrics, now: time.Now, progress: time.Now()}, nil
+}
+
+// Run runs a window at once and then one every Interval, until ctx ends. A window that fails is logged, shown by Check and
+// made up for by the next one.
+func (p *Producer) Run(ctx context.Context) error {
+	ticker := time.NewTicker(p.cfg.Interval)
+	defer ticker.Stop()
+	for {
+		if err := p.RunOnce(ctx); err != nil && ctx.Err() == nil {
+			p.logger.ErrorContext(ctx, "sync window failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// RunOnce runs one window: everything that changed since the last one is on the topic when it returns nil, except for
+// records that were rejected, which are logged and make the export run PARTIAL. After an error the next window goes on
+// where this one had come to.
+func (p *Producer) RunOnce(ctx context.Context) error {
+	err := p.runWindow(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = err
+	if err == nil {
+		p.progress = p.now()
+	}
+	return err
+}
+
+// advanced notes that a window got on: a first sync may take hours and is no standstill.
+func (p *Producer) advanced(cursor time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.progress, p.cursor = p.now(), cursor
+}
+
+// Check is a readiness check: degraded when the last window failed, or when none has got on for three intervals and a
+// minute, whatever it may be waiting for.
+func (p *Producer) Check(context.Context) (map[string]any, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	details := map[string]any{"last_progress": p.progress.UTC().Format(time.RFC3339)}
+	if !p.cursor.IsZero() {
+		details["cursor"] = p.cursor.Format(time.RFC3339Nano)
+	}
+	if p.failure != nil {
+		return details, fmt.Errorf("the last sync window failed: %w", p.failure)
+	}
+	if idle := p.now().Sub(p.progress); idle > 3*p.cfg.Interval+time.Minute {
+		return details, fmt.Errorf("no sync window has got on for %s", idle.Truncate(time.Second))
+	}
+	return details, nil
+}

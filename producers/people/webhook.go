@@ -1,0 +1,207 @@
+package people
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/producers/publish"
+	"github.com/revstream/revstream/producers/salesloft"
+	"github.com/revstream/revstream/schemas/people"
+)
+
+const (
+	maxDelivery = 1 << 20 // bytes of a body
+	// maxInFlight bounds the deliveries that are read or wait for the brokers, and with maxDelivery the memory they take.
+	maxInFlight = 256
+	retryAfter  = "15" // seconds, Salesloft's own rhythm
+)
+
+// signatureHeaders says where each algorithm's senders put the signature.
+var signatureHeaders = map[salesloft.Algorithm]string{
+	salesloft.SHA1:   salesloft.SignatureHeader,
+	salesloft.SHA256: "X-Signature",
+}
+
+// ReceiverConfig says how to receive webhooks. Embed it in a binary's settings.
+type ReceiverConfig struct {
+	Addr       string        `name:"webhook-addr" env:"WEBHOOK_ADDR" default:"127.0.0.1:8112" placeholder:"HOST:PORT" help:"Address of the webhook receiver." group:"Webhooks"`
+	Algorithm  string        `name:"webhook-algorithm" env:"WEBHOOK_ALGORITHM" default:"sha1" placeholder:"NAME" help:"How deliveries are signed: sha1 (Salesloft, in X-Salesloft-Signature) or sha256 (in X-Signature)." group:"Webhooks"`
+	AckTimeout time.Duration `name:"webhook-ack-timeout" env:"WEBHOOK_ACK_TIMEOUT" default:"10s" help:"How long a delivery waits for the brokers before it is refused with 503, to be delivered again." group:"Webhooks"`
+}
+
+// Receiver takes webhook deliveries. It answers 2xx only for what the brokers have acknowledged, so that whatever happens
+// before that, the sender delivers again.
+type Receiver struct {
+	cfg        ReceiverConfig
+	algorithm  salesloft.Algorithm
+	secret     func() string
+	logger     *slog.Logger
+	people     Publisher
+	deliveries *prometheus.CounterVec
+	slots      chan struct{} // one element per delivery in flight
+}
+
+// NewReceiver checks the configuration. It does no I/O. secret returns the secret that deliveries are signed with; it is
+// called for each, so that a rotated one counts at once.
+func NewReceiver(cfg ReceiverConfig, logger *slog.Logger, people Publisher, secret func() string, reg prometheus.Registerer) (*Receiver, error) {
+	algorithm, err := salesloft.ParseAlgorithm(cfg.Algorithm)
+	if err != nil {
+		err = fmt.Errorf("WEBHOOK_ALGORITHM: %w", err)
+	}
+	errs := []error{err}
+	if cfg.AckTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("WEBHOOK_ACK_TIMEOUT: %s is not positive", cfg.AckTimeout))
+	}
+	deliveries, err := newWebhookMetrics(reg)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return &Receiver{
+		cfg: cfg, algorithm: algorithm, secret: secret, logger: logger, people: people, deliveries: deliveries,
+		slots: make(chan struct{}, maxInFlight),
+	}, nil
+}
+
+// Listen opens the receiver's port.
+func (r *Receiver) Listen(ctx context.Context) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", r.cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("WEBHOOK_ADDR (or --webhook-addr): %w", err)
+	}
+	return listener, nil
+}
+
+// Serve receives until ctx ends, then finishes the deliveries in flight. It closes the listener.
+func (r *Receiver) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           r,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      15*time.Second + r.cfg.AckTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(r.logger.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	})
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving webhooks: %w", err)
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("finishing the webhook deliveries in flight: %w", err)
+	}
+	return nil
+}
+
+// verdict is the answer to a delivery.
+type verdict struct {
+	status int
+	result string // label of the metric
+}
+
+var (
+	published    = verdict{http.StatusOK, "published"}
+	unknownEvent = verdict{http.StatusOK, "unknown_event"}
+	malformed    = verdict{http.StatusBadRequest, "malformed"}
+	tooLarge     = verdict{http.StatusRequestEntityTooLarge, "malformed"}
+	badSignature = verdict{http.StatusUnauthorized, "bad_signature"}
+	invalid      = verdict{http.StatusBadRequest, "invalid"}
+	unavailable  = verdict{http.StatusServiceUnavailable, "unavailable"}
+)
+
+// ServeHTTP takes one delivery, on any path.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	v := unavailable
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+		v = r.receive(resilience.WithCorrelationID(req.Context(), uuid.NewString()), w, req)
+	default:
+	}
+	r.deliveries.WithLabelValues(v.result).Inc()
+	if v == unavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.WriteHeader(v.status)
+}
+
+func (r *Receiver) receive(ctx context.Context, w http.ResponseWriter, req *http.Request) verdict {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxDelivery))
+	var limit *http.MaxBytesError
+	switch {
+	case errors.As(err, &limit):
+		return tooLarge
+	case err != nil:
+		return malformed
+	}
+	// Nothing of a delivery is looked at, or logged, before it is known to be the sender's.
+	if salesloft.VerifySignature(r.algorithm, r.secret(), body, req.Header.Get(signatureHeaders[r.algorithm])) != nil {
+		return badSignature
+	}
+	delivery, err := salesloft.ParseWebhook(req.Header.Get(salesloft.EventHeader), body)
+	if err != nil {
+		r.logger.WarnContext(ctx, "webhook refused", "reason", err)
+		return malformed
+	}
+	if delivery.Kind == salesloft.UnknownEvent {
+		return unknownEvent
+	}
+	e, err := eventOf(delivery, resilience.CorrelationID(ctx))
+	if err != nil {
+		r.logger.WarnContext(ctx, "webhook refused", "person_id", delivery.PersonID, "reason", err)
+		return invalid
+	}
+	return r.publish(ctx, e)
+}
+
+func eventOf(delivery salesloft.Event, correlationID string) (*people.Person, error) {
+	if delivery.Kind == salesloft.PersonDeleted {
+		return deletion(delivery, time.Now(), correlationID)
+	}
+	return upsert(*delivery.Person, time.Now(), correlationID)
+}
+
+// publish waits for the brokers' acknowledgement. When it gives up, the event may still arrive: it has the ID of the one
+// that the sender delivers next.
+func (r *Receiver) publish(ctx context.Context, e *people.Person) verdict {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+	defer cancel()
+	answered := make(chan error, 1)
+	err := r.people.PublishFunc(ctx, e, func(err error) { answered <- err })
+	if errors.Is(err, publish.ErrInvalid) {
+		r.logger.WarnContext(ctx, "webhook refused", "person_id", e.PersonID, "reason", err)
+		return invalid
+	}
+	if err == nil {
+		select {
+		case err = <-answered:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		r.logger.DebugContext(ctx, "webhook not acknowledged by the brokers", "error", err)
+		return unavailable
+	}
+	return published
+}

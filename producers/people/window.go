@@ -1,0 +1,214 @@
+package people
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/producers/publish"
+	"github.com/revstream/revstream/producers/salesloft"
+	"github.com/revstream/revstream/schemas/event"
+	"github.com/revstream/revstream/schemas/exportrun"
+)
+
+const (
+	positionName = "people-position" // in the state
+
+	// checkpointRows is how many records a crash in a long window can cause to be published again.
+	checkpointRows = 5_000
+
+	// stopGrace is how long a window that is stopped may take to have acknowledged, and to save, what it has read.
+	stopGrace = 10 * time.Second
+)
+
+// window is one walk over what has changed, and its account.
+//
+// The order of its steps is what keeps anything from being lost: publish, have it acknowledged, save the position. A crash
+// after any of them makes the next window publish some events again, with the same IDs.
+type window struct {
+	*Producer
+	id        string // correlation ID
+	position  position
+	run       exportrun.ExportRun
+	changed   int   // records since the last checkpoint that the position did not know
+	published int64 // of them, events handed to the publisher
+}
+
+func (p *Producer) runWindow(ctx context.Context) error {
+	id := uuid.NewString()
+	ctx = resilience.WithCorrelationID(ctx, id)
+	out, cancel := outlasting(ctx, stopGrace)
+	defer cancel()
+
+	w := &window{Producer: p, id: id}
+	if _, err := p.deps.State.Load(positionName, &w.position); err != nil {
+		return err
+	}
+	w.begin()
+	err := w.walk(ctx, out)
+	return errors.Join(err, w.end(ctx, out, err))
+}
+
+// outlasting returns a context that ends grace after ctx does.
+func outlasting(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return out, func() { stop(); cancel() }
+}
+
+func (w *window) begin() {
+	w.run = exportrun.ExportRun{
+		RunID: "salesloft:" + w.id, Source: "salesloft", OfEntity: "people", Scope: "people", Kinds: []string{},
+		RequestedAt: w.now().UTC().Truncate(time.Microsecond),
+	}
+	if since := w.position.since(w.cfg.Overlap); !since.IsZero() {
+		w.run.WindowStart = instant(&since)
+	}
+}
+
+// walk asks with ctx, and publishes with out, so that what was asked for by the time of a stop is not asked for again.
+func (w *window) walk(ctx, out context.Context) error {
+	var reached time.Time
+	for batch, err := range w.deps.Source.Changes(ctx, w.position.since(w.cfg.Overlap), time.Time{}) {
+		reached = batch.Cursor
+		w.position.advance(reached, w.now())
+		if err != nil {
+			return errors.Join(err, w.checkpoint(out, reached))
+		}
+		if err := w.take(out, batch); err != nil {
+			return err
+		}
+		w.advanced(w.position.Cursor)
+		if w.changed >= checkpointRows {
+			if err := w.checkpoint(out, reached); err != nil {
+				return err
+			}
+		}
+	}
+	// The walk is at its end, so it has passed the records at its last timestamp too.
+	return w.checkpoint(out, reached.Add(time.Microsecond))
+}
+
+// take publishes what the position does not know of a batch.
+func (w *window) take(ctx context.Context, batch salesloft.Batch) error {
+	rows := len(batch.People) + len(batch.Failed)
+	w.run.RowsExpected += int64(rows)
+	if rows > 0 {
+		w.run.WindowEnd = instant(&batch.Cursor)
+	}
+	for _, failed := range batch.Failed {
+		// A record that names itself is rejected once, and not again by each window that looks back to it.
+		if failed.ID > 0 && !failed.UpdatedAt.IsZero() && w.known(failed.ID, failed.UpdatedAt) {
+			continue
+		}
+		w.reject(ctx, failed.ID, failed.Err)
+	}
+	for _, person := range batch.People {
+		if w.known(person.ID, person.UpdatedAt) {
+			continue
+		}
+		if err := w.publish(ctx, person); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *window) known(id int64, updatedAt time.Time) bool {
+	if w.position.meet(id, updatedAt) {
+		w.run.RowsUnchanged++
+		w.metrics.unchanged.Inc()
+		return true
+	}
+	w.changed++
+	return false
+}
+
+func (w *window) publish(ctx context.Context, person salesloft.Person) error {
+	e, err := upsert(person, w.now(), w.id)
+	if err != nil {
+		w.reject(ctx, person.ID, err)
+		return nil
+	}
+	switch err := w.deps.People.Publish(ctx, e); {
+	case errors.Is(err, publish.ErrInvalid):
+		w.reject(ctx, person.ID, err)
+		return nil
+	case err != nil:
+		return err
+	}
+	w.published++
+	return nil
+}
+
+// reject counts a record that no retry can help. Neither the ID nor the reason is personal data.
+func (w *window) reject(ctx context.Context, id int64, reason error) {
+	w.run.RowsRejected++
+	w.metrics.rejected.Inc()
+	w.logger.WarnContext(ctx, "person rejected", "person_id", id, "reason", reason)
+}
+
+// checkpoint waits until everything is acknowledged, then saves the position. passed is the time below which the walk has
+// yielded everything.
+func (w *window) checkpoint(ctx context.Context, passed time.Time) error {
+	if err := w.deps.People.Flush(ctx); err != nil {
+		return fmt.Errorf("publishing people: %w", err)
+	}
+	w.run.RowsPublished += w.published
+	w.metrics.published.Add(float64(w.published))
+	w.published = 0
+	if w.changed == 0 {
+		return nil // the position of a quiet source is what was loaded
+	}
+	w.position.trim(w.cfg.Overlap, passed)
+	if err := w.deps.State.Save(ctx, positionName, w.position); err != nil {
+		return err
+	}
+	w.changed = 0
+	w.metrics.cursor.Set(float64(w.position.Cursor.UnixMicro()) / 1e6)
+	return nil
+}
+
+// end publishes the window's account.
+func (w *window) end(ctx, out context.Context, failure error) error {
+	now := w.now()
+	w.run.CompletedAt = now.UTC().Truncate(time.Microsecond)
+	var reason string
+	switch {
+	case failure != nil && ctx.Err() != nil:
+		w.run.Outcome, reason = exportrun.Cancelled, "the producer was stopped"
+	case failure != nil:
+		w.run.Outcome, reason = exportrun.Failed, failure.Error()
+	case w.run.RowsRejected > 0:
+		w.run.Outcome, reason = exportrun.Partial, fmt.Sprintf("%d records were rejected", w.run.RowsRejected)
+	default:
+		w.run.Outcome = exportrun.Succeeded
+	}
+	if reason != "" {
+		w.run.Error = &reason
+	}
+	w.metrics.windows.WithLabelValues(string(w.run.Outcome)).Inc()
+	w.log(ctx)
+	if err := event.Seal(&w.run, event.Upsert, now, now, w.id); err != nil {
+		return err
+	}
+	if err := errors.Join(w.deps.Runs.Publish(out, &w.run), w.deps.Runs.Flush(out)); err != nil {
+		return fmt.Errorf("publishing the export run: %w", err)
+	}
+	return nil
+}
+
+// log tells of a window that did something. Failures are the caller's to tell.
+func (w *window) log(ctx context.Context) {
+	log := w.logger.DebugContext
+	if w.run.RowsPublished+w.run.RowsRejected > 0 {
+		log = w.logger.InfoContext
+	}
+	log(ctx, "sync window ended", "outcome", w.run.Outcome, "published", w.run.RowsPublished,
+		"unchanged", w.run.RowsUnchanged, "rejected", w.run.RowsRejected,
+		"seconds", w.run.CompletedAt.Sub(w.run.RequestedAt).Seconds())
+}
