@@ -39,7 +39,8 @@ type Config struct {
 	APIKey func() string
 	// CorrelationID gives the X-Correlation-Id of a request; empty sends none. Default none.
 	CorrelationID func(ctx context.Context) string
-	// SpoolDir is the folder of the temporary file that holds a job's results while they are read. Default os.TempDir().
+	// SpoolDir is the folder of the temporary file that holds a job's results while they are read: a disk with room for them, no
+	// tmpfs, which would be memory. Default os.TempDir().
 	SpoolDir string
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -355,6 +356,10 @@ func TestErrorsNeverShowTheKey(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = fmt.Fprintf(w, `{"message":"%s%s"}`, strings.Repeat("x", 490), r.Header.Get("apikey"))
 		},
+		"a long message": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = fmt.Fprintf(w, `{"message":"%s"}`, strings.Repeat("ü", 2000))
+		},
 		"echoed in a page": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 			_, _ = fmt.Fprintf(w, "<pre>%s</pre>", r.Header.Get("apikey"))
@@ -379,6 +384,8 @@ func TestErrorsNeverShowTheKey(t *testing.T) {
 				require.Error(t, err)
 				require.NotContains(t, err.Error(), key)
 				require.NotContains(t, err.Error(), key[:8])
+				require.Less(t, len(err.Error()), 700)
+				require.True(t, utf8.ValidString(err.Error()))
 			}
 		})
 	}

@@ -16,7 +16,9 @@ type elements struct {
 
 func newElements(r io.Reader) *elements {
 	in := &meter{r: r, left: maxElementBytes}
-	return &elements{json.NewDecoder(in), in}
+	d := json.NewDecoder(in)
+	d.UseNumber() // a number that is passed over need not fit a float
+	return &elements{d, in}
 }
 
 var errTooLong = fmt.Errorf("an element of more than %d bytes", maxElementBytes)

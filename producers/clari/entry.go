@@ -143,6 +143,7 @@ func (p *entryParser) currencyOf(raw json.RawMessage) (c Currency, err error) {
 // setValue takes a key that is a value's if it names a kind, or if it is unknown and has a number.
 func (e *Entry) setValue(kind kind, raw json.RawMessage) error {
 	switch {
+	case kind.name == "": // a key of no letters
 	case startsNumber(raw[0]):
 		e.Values = append(e.Values, Value{kind.name, json.Number(raw)})
 	case !kind.known || raw[0] == 'n':

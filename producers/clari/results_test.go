@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -58,6 +59,11 @@ func TestDocumentsCutShort(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
+	open, _ := filepath.Glob("/proc/self/fd/*") // nothing where there is no /proc
+	for _, fd := range open {
+		file, _ := os.Readlink(fd)
+		require.NotContains(t, file, dir, "left open")
+	}
 }
 
 func TestDocumentsThatAreNoResults(t *testing.T) {
@@ -184,12 +190,14 @@ func TestParseEntry(t *testing.T) {
 			e.Currency, e.IsUpdated, e.UpdatedBy, e.UpdatedOn = Currency{"EUR", "€"}, true, "17", time.UnixMilli(1670400000001).UTC()
 		}),
 		`{` + ids + `,"currency":"EUR","isUpdated":null,"updatedBy":null,"updatedOn":null}`:  with(func(e *Entry) { e.Currency.Code = "EUR" }),
-		`{` + ids + `,"currency":null,"updatedOn":0}`:                                        base,
+		`{` + ids + `,"":1,"currency":null,"updatedOn":0}`:                                   base,
 		`{"timePeriodId":"P","timeFrameId":"F","userId":12345678901234567890,"fieldId":"f"}`: with(func(e *Entry) { e.UserID = "12345678901234567890" }),
 	} {
-		got, err := parser.parse(json.RawMessage(input))
-		require.NoError(t, err, input)
-		require.Equal(t, want, got, input)
+		for range 2 { // the second finds what the first has left in the parser
+			got, err := parser.parse(json.RawMessage(input))
+			require.NoError(t, err, input)
+			require.Equal(t, want, got, input)
+		}
 	}
 	for input, want := range map[string]string{
 		`[]`: "not an object", `null`: "not an object", `7`: "not an object",
@@ -238,7 +246,7 @@ func TestJobAcceptsEveryEnvelope(t *testing.T) {
 func FuzzResults(f *testing.F) {
 	for _, seed := range []string{
 		small, `{"entries":[` + anEntry + `]}`, `{"entries":null,"users":{}}`, `{"entries":[],"x":[[[{"a":[]}]]]}`, `{"entries":[{}],"users":[null]}`,
-		`{"entries":[{"a":1e3,"\u0061":0.1}]} `, "{\"entries\":[\"\xff\"]}", `{"entries":[1`, `{"a":{"entries":[1]},"entries":[2,3]}`, ``,
+		`{"entries":[{"a":1e3,"\u0061":0.1}]} `, "{\"entries\":[\"\xff\"]}", `{"entries":[1`, `{"a":1e700,"entries":[{"b":-1e-700}]}`, `{"a":{"entries":[1]},"entries":[2,3]}`, ``,
 	} {
 		f.Add([]byte(seed))
 	}

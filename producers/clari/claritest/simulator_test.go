@@ -174,14 +174,21 @@ func TestUpdateSaysWhatIsWrong(t *testing.T) {
 		_, err := s.Update(u)
 		require.ErrorContains(t, err, want)
 	}
-	changes, err := s.Update(Update{Entries: 12})
-	require.NoError(t, err)
-	seen := map[Key]bool{}
-	for _, c := range changes {
-		seen[c.Key] = true
-		require.NotEqual(t, c.Old, c.Value)
+}
+
+func TestUpdatePicksEachEntryOnce(t *testing.T) {
+	t.Parallel()
+	for users := 1; users < 12; users++ {
+		s, _ := simulator(t, Config{Users: users, Fields: 2})
+		changes, err := s.Update(Update{Entries: users * 2})
+		require.NoError(t, err)
+		seen := map[Key]bool{}
+		for _, c := range changes {
+			seen[c.Key] = true
+			require.NotEqual(t, c.Old, c.Value)
+		}
+		require.Len(t, seen, users*2)
 	}
-	require.Len(t, seen, 12, "each entry once")
 }
 
 func TestControlRoutes(t *testing.T) {
