@@ -1,0 +1,217 @@
+// Package forecast owns the export cycle: Clari's export jobs become one event for each value that changed, and one
+// account of each job.
+package forecast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/producers/clari"
+	"github.com/revstream/revstream/producers/publish"
+	"github.com/revstream/revstream/producers/state"
+	"github.com/revstream/revstream/schemas/wire"
+)
+
+// Config says what to export and how often. Embed it in a binary's settings.
+type Config struct {
+	ForecastIDs []string `name:"clari-forecast-ids" env:"CLARI_FORECAST_IDS" required:"" placeholder:"ID" help:"Clari forecasts to export, separated by commas." group:"Clari"`
+	Types       []string `name:"clari-types" env:"CLARI_TYPES" default:"forecast,quota,forecast_updated,adjustment,crm_total,crm_closed" help:"Kinds of value to export. What the tenant does not support is left out." group:"Clari"`
+	ScopeID     string   `name:"clari-scope-id" env:"CLARI_SCOPE_ID" help:"Clari scope to export; that of the key's owner if empty." group:"Clari"`
+	Currency    string   `name:"clari-currency" env:"CLARI_CURRENCY" help:"ISO 4217 code of the currency to export in; Clari's default if empty." group:"Clari"`
+	Quarters    int      `name:"quarters" env:"CLARI_QUARTERS" default:"5" help:"Quarters to export: the current one and those before it." group:"Clari"`
+	Historical  bool     `name:"historical" env:"CLARI_HISTORICAL" default:"true" negatable:"" help:"Export every week of a quarter rather than the latest." group:"Clari"`
+
+	Interval     time.Duration `name:"interval" env:"CLARI_INTERVAL" default:"15m" help:"From the start of one cycle to that of the next." group:"Clari"`
+	PollInterval time.Duration `name:"poll-interval" env:"CLARI_POLL_INTERVAL" default:"15s" help:"Between two looks at a running export job." group:"Clari"`
+	JobTimeout   time.Duration `name:"job-timeout" env:"CLARI_JOB_TIMEOUT" default:"10m" help:"After which an export job is cancelled." group:"Clari"`
+	QuotaTimeout time.Duration `name:"quota-timeout" env:"CLARI_QUOTA_TIMEOUT" default:"1h" help:"For which a cycle waits for Clari's export quota." group:"Clari"`
+}
+
+// Deps is what an Exporter works with. All of it stays the caller's to close.
+type Deps struct {
+	Clari     *clari.Client
+	State     *state.Store
+	Forecasts *publish.Publisher // of revenue.forecast.v1
+	Runs      *publish.Publisher // of revenue.export-runs.v1
+	Kafka     *kgo.Client        // reads back what is published
+	Schemas   wire.SchemaSource
+	Metrics   prometheus.Registerer
+}
+
+// Exporter runs export cycles, one at a time and in each one job at a time: exports share the organisation's limit of
+// concurrent jobs with its people.
+type Exporter struct {
+	cfg     Config
+	deps    Deps
+	logger  *slog.Logger
+	metrics *metrics
+	health  health
+
+	// The goroutine of Run or RunOnce alone uses these.
+	known       *Known   // nil until it is read, and after a failure that makes it doubtful
+	unsupported []string // types that the tenant refuses
+}
+
+// New checks the configuration.
+func New(cfg Config, logger *slog.Logger, deps Deps) (*Exporter, error) {
+	var errs []error
+	if len(cfg.ForecastIDs) == 0 || slices.Contains(cfg.ForecastIDs, "") {
+		errs = append(errs, errors.New("CLARI_FORECAST_IDS: want forecast IDs, separated by commas"))
+	}
+	for _, id := range cfg.ForecastIDs {
+		if strings.Contains(id, "|") {
+			errs = append(errs, fmt.Errorf("CLARI_FORECAST_IDS: %q contains |, which separates the parts of a key", id))
+		}
+	}
+	if len(cfg.Types) == 0 {
+		errs = append(errs, errors.New("CLARI_TYPES: want at least one"))
+	}
+	if cfg.Quarters < 1 {
+		errs = append(errs, errors.New("CLARI_QUARTERS: want at least 1"))
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"CLARI_INTERVAL", cfg.Interval}, {"CLARI_POLL_INTERVAL", cfg.PollInterval},
+		{"CLARI_JOB_TIMEOUT", cfg.JobTimeout}, {"CLARI_QUOTA_TIMEOUT", cfg.QuotaTimeout},
+	} {
+		if d.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s: want more than 0", d.name))
+		}
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return &Exporter{cfg: cfg, deps: deps, logger: logger, metrics: m, health: newHealth(cfg.Interval)}, nil
+}
+
+// Run runs a cycle at once and then one every interval, until ctx ends. A cycle that fails is logged, shown by Check, and
+// followed by the next.
+func (e *Exporter) Run(ctx context.Context) error {
+	ticker := time.NewTicker(e.cfg.Interval)
+	defer ticker.Stop()
+	for {
+		if err := e.RunOnce(ctx); err != nil && ctx.Err() == nil {
+			e.logger.ErrorContext(ctx, "export cycle failed", "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// RunOnce runs one cycle. It returns an error if any of its jobs failed.
+func (e *Exporter) RunOnce(ctx context.Context) error {
+	id := uuid.NewString()
+	err := e.cycle(resilience.WithCorrelationID(ctx, id))
+	e.health.finished(err)
+	if err != nil {
+		return fmt.Errorf("export cycle %s: %w", id, err)
+	}
+	return nil
+}
+
+// jobFailure is the failure of a job that is over and accounted for: the cycle goes on to the next. After any other error
+// the job may be waiting to be resumed, and a new one would take its place in the state.
+type jobFailure struct {
+	what string // "forecast 2026_Q1"
+	err  error
+}
+
+func (e *jobFailure) Error() string { return fmt.Sprintf("exporting %s: %v", e.what, e.err) }
+func (e *jobFailure) Unwrap() error { return e.err }
+
+func (e *Exporter) cycle(ctx context.Context) error {
+	if e.known == nil {
+		known, err := LoadKnown(ctx, e.deps.Kafka, e.deps.Schemas, e.logger)
+		if err != nil {
+			return err
+		}
+		e.known = known
+		e.metrics.known(known)
+	}
+	failures, resumed, err := e.resume(ctx)
+	if err != nil {
+		return errors.Join(append(failures, err)...)
+	}
+	for _, forecastID := range e.cfg.ForecastIDs {
+		failed, err := e.exportForecast(ctx, forecastID, resumed)
+		failures = append(failures, failed...)
+		if err != nil {
+			return errors.Join(append(failures, err)...)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// exportForecast exports the current quarter, which is the one that Clari answers with when none is asked for, as fiscal
+// years differ, and then those before it. resumed is left out.
+func (e *Exporter) exportForecast(ctx context.Context, forecastID string, resumed job) (failures []error, err error) {
+	period := ""
+	for n := range e.cfg.Quarters {
+		found := resumed.Period
+		if resumed.ForecastID != forecastID || resumed.Asked != period {
+			found, err = e.export(ctx, forecastID, period)
+		}
+		var failed *jobFailure
+		if errors.As(err, &failed) {
+			failures = append(failures, failed)
+		} else if err != nil {
+			return failures, err
+		}
+		if n == 0 {
+			if failed != nil { // it is not known which quarters are before the current one
+				return failures, nil
+			}
+			period = found
+		}
+		if period, err = previous(period); err != nil {
+			return append(failures, &jobFailure{forecastID, err}), nil
+		}
+	}
+	return failures, nil
+}
+
+var quarter = regexp.MustCompile(`^(\d{4})_Q([1-4])$`)
+
+// previous is the quarter before one: 2025_Q4 for 2026_Q1.
+func previous(period string) (string, error) {
+	m := quarter.FindStringSubmatch(period)
+	if m == nil {
+		return "", fmt.Errorf("time period %q is not of the form 2026_Q1", period)
+	}
+	year, _ := strconv.Atoi(m[1])
+	q, _ := strconv.Atoi(m[2])
+	if q--; q == 0 {
+		year, q = year-1, 4
+	}
+	return fmt.Sprintf("%04d_Q%d", year, q), nil
+}
+
+// sleep waits, or returns ctx's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,154 @@
+package forecast
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/snapshot"
+	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/event"
+	entity "github.com/revstream/revstream/schemas/forecast"
+	"github.com/revstream/revstream/schemas/wire"
+)
+
+// Known is what stands on the topic: of each key the newest content and its source version, some 50 bytes a key. It is
+// not safe for concurrent use.
+//
+// It must never claim more than the topic has, or a change would be lost for good. So it is only trusted while every
+// event that it has taken in was acknowledged; after any failure it is thrown away and read anew.
+type Known struct {
+	facts   map[keyHash]fact
+	skipped int    // records that could not be read: the consumers' matter
+	job     uint32 // counts jobs
+	scratch []byte
+}
+
+type keyHash [16]byte
+
+// contentHash stands for the content of an entry: it is only ever compared with that of the same key.
+type contentHash uint64
+
+type fact struct {
+	version int64 // source version, µs since 1970
+	content contentHash
+	job     uint32 // that took it in, 0 for one from the topic
+}
+
+// LoadKnown reads the forecast topic to its end. The error is one of Kafka or of the registry, and passes; a record that
+// is no event is skipped.
+func LoadKnown(ctx context.Context, client *kgo.Client, source wire.SchemaSource, logger *slog.Logger) (*Known, error) {
+	k := &Known{facts: map[keyHash]fact{}}
+	decoder := wire.NewDecoder(entity.Schema, source)
+	started := time.Now()
+	err := snapshot.Read(ctx, client, schemas.ForecastTopic, func(r *kgo.Record) error {
+		var f entity.Forecast
+		var invalid *wire.InvalidError
+		err := decoder.Decode(ctx, r.Value, &f)
+		switch {
+		case err == nil:
+			err = event.Check(&f, r.Key)
+		case !errors.As(err, &invalid):
+			return err
+		}
+		if err == nil {
+			err = k.load(&f)
+		}
+		if err != nil {
+			k.skipped++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading what is published already: %w", err)
+	}
+	if k.skipped > 0 {
+		logger.WarnContext(ctx, "skipped records that are no valid forecast events", "topic", schemas.ForecastTopic, "records", k.skipped)
+	}
+	logger.DebugContext(ctx, "read what is published already", "keys", len(k.facts), "took", time.Since(started))
+	return k, nil
+}
+
+// load takes in an event of the topic. The newest source version wins, as it does for everybody: the topic's order is
+// that of arrival, and a replayed dead letter arrives late.
+func (k *Known) load(f *entity.Forecast) error {
+	content, err := k.hash(f)
+	if err != nil {
+		return err
+	}
+	if f.Operation == event.Delete {
+		content = 0 // equals no content: an entry that is back is news
+	}
+	key, version := hashKey(f.Key()), f.SourceVersion.UnixMicro()
+	if have, ok := k.facts[key]; ok && have.version > version {
+		return nil
+	}
+	k.facts[key] = fact{version: version, content: content}
+	return nil
+}
+
+// Len is the number of keys.
+func (k *Known) Len() int { return len(k.facts) }
+
+// begin starts a job, in which each key has one value.
+func (k *Known) begin() { k.job++ }
+
+// errContent is returned by hash.
+var errContent = errors.New("the content does not fit the schema")
+
+// errTwice is returned by compare for a key that has two values in one export. Taking the one after the other would
+// publish both, again with each export.
+var errTwice = errors.New("the export has two values for this key")
+
+// compare decides whether an entry is news, and if so which source version it gets.
+//
+// That is updatedOn where it is newer than what stands on the topic, as only the source knows when its value changed. It
+// is not where the entry has none, or where it went back in time (a correction, a value that was taken back): then the
+// change happened at some time before the job that shows it, and the job's start is the earliest time that is sure to be
+// after the last version that an earlier job has seen. Unless that version is an updatedOn from a clock ahead of the
+// job's: then a microsecond is added to it, because a change must never have a version that is not newer, or readers
+// would keep the old value for ever. All three are functions of the topic and the job, so publishing the rest of a
+// job after a crash gives the IDs that it would have had.
+func (k *Known) compare(key keyHash, content contentHash, updatedOn, jobStart time.Time) (version time.Time, changed bool, err error) {
+	have, ok := k.facts[key]
+	last := time.UnixMicro(have.version)
+	switch {
+	case ok && have.content == content:
+		return time.Time{}, false, nil
+	case ok && have.job == k.job:
+		return time.Time{}, false, errTwice
+	case !updatedOn.IsZero() && (!ok || updatedOn.After(last)):
+		return updatedOn, true, nil
+	case !ok || jobStart.After(last):
+		return jobStart, true, nil
+	default:
+		return last.Add(time.Microsecond), true, nil
+	}
+}
+
+// published takes in an event of the running job.
+func (k *Known) published(key keyHash, content contentHash, version time.Time) {
+	k.facts[key] = fact{version: version.UnixMicro(), content: content, job: k.job}
+}
+
+// hash is of what the source says of an entry, by the bytes of the newest schema: the envelope and the job make no news.
+func (k *Known) hash(f *entity.Forecast) (contentHash, error) {
+	var err error
+	k.scratch, err = entity.Schema.AppendEncode(k.scratch[:0], f.Content())
+	if err != nil {
+		return 0, errContent // encoding's own error may quote the value
+	}
+	sum := sha256.Sum256(k.scratch)
+	return contentHash(binary.BigEndian.Uint64(sum[:]) | 1), nil // never 0
+}
+
+func hashKey(key string) keyHash {
+	sum := sha256.Sum256([]byte(key))
+	return keyHash(sum[:len(keyHash{})])
+}
