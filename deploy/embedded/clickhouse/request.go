@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ClickHouse/ch-go/compress"
 	"github.com/google/uuid"
 )
 
@@ -124,7 +123,7 @@ func decodedBody(r *http.Request, framed bool) (body io.Reader, err error) {
 		return nil, newException(codeCannotReadAll, "CANNOT_READ_ALL_DATA", "Cannot read the compressed body: %s", err)
 	}
 	if framed {
-		body = compress.NewReader(body)
+		body = newFrameReader(body)
 	}
 	return body, nil
 }
@@ -146,7 +145,11 @@ func (r *request) readStatement() (parsed statement, rest io.Reader, err error) 
 	if parsed.data < 0 {
 		return parsed, nil, nil
 	}
-	return parsed, io.MultiReader(strings.NewReader(text[parsed.data:]), r.input), nil
+	rest = io.MultiReader(strings.NewReader(text[parsed.data:]), r.input)
+	if strings.EqualFold(parsed.format, "Values") {
+		rest = &valuesReader{data: rest}
+	}
+	return parsed, rest, nil
 }
 
 func (r *request) maxQuerySize() int {

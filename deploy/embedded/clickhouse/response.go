@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ClickHouse/ch-go/compress"
 	chproto "github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/column"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/proto"
@@ -36,7 +35,7 @@ func writeResult(w http.ResponseWriter, req *request, format string, res *result
 		out = compressed
 	}
 	if req.frames {
-		out = &frameWriter{out: out, compressor: compress.NewWriter(compress.LevelZero, compress.LZ4)}
+		out = newFrameWriter(out)
 	}
 	if req.revision > 0 && strings.EqualFold(format, "Native") {
 		return writeNative(out, data, req.revision)
@@ -65,30 +64,6 @@ func writeNative(out io.Writer, data []byte, revision uint64) error {
 			return err
 		}
 	}
-}
-
-// frameWriter writes ClickHouse's compressed frames.
-type frameWriter struct {
-	out        io.Writer
-	compressor *compress.Writer
-}
-
-const frameSize = 1 << 20
-
-func (f *frameWriter) Write(data []byte) (int, error) {
-	written := 0
-	for len(data) > 0 {
-		chunk := data[:min(len(data), frameSize)]
-		if err := f.compressor.Compress(chunk); err != nil {
-			return written, fmt.Errorf("compressing the answer: %w", err)
-		}
-		if _, err := f.out.Write(f.compressor.Data); err != nil {
-			return written, err
-		}
-		written += len(chunk)
-		data = data[len(chunk):]
-	}
-	return written, nil
 }
 
 // writeException answers with an error as a ClickHouse server words it.

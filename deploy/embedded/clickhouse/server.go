@@ -209,6 +209,8 @@ func (s *session) execute(req *request, parsed statement, data io.Reader) (*resu
 	}
 	found := s.analyze(parsed.sql)
 	switch {
+	case (&lexer{text: parsed.sql}).next().kind == tokenEnd:
+		return nil, newException(codeSyntaxError, "SYNTAX_ERROR", "Syntax error: Empty query")
 	case found.statements > 1:
 		// The engine would run them all; a server refuses.
 		return nil, newException(codeSyntaxError, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")

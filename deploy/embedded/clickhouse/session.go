@@ -30,8 +30,8 @@ type parameters struct {
 func openSession(lib *library, dir string) (*session, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	// implicit_select makes "x" mean "SELECT x"; a server has it off.
-	argv := newCStrings(&pin, []string{"clickhouse", "--path=" + dir, "--implicit_select=0"})
+	// A server has implicit_select ("x" means "SELECT x") off, and runs in UTC wherever its machine is.
+	argv := newCStrings(&pin, []string{"clickhouse", "--path=" + dir, "--implicit_select=0", "--session_timezone=UTC"})
 	handle := lib.connect(int32(len(argv.pointers)), argv.pointer())
 	if handle == nil {
 		return nil, fmt.Errorf("opening the data folder %s: the ClickHouse engine refused it", dir)
@@ -82,17 +82,28 @@ func (s *session) insert(head, format string, params parameters, data io.Reader)
 	buffer := insertBuffers.Get().(*[insertChunk]byte)
 	defer insertBuffers.Put(buffer)
 	for {
-		n, err := io.ReadFull(data, buffer[:])
+		n, err := fill(data, buffer[:])
 		if n > 0 && s.lib.streamAppend(stream, &buffer[0], uintptr(n)) != 0 {
 			return nil, parseException(s.lib.streamError(stream))
 		}
 		switch {
-		case err == io.EOF || err == io.ErrUnexpectedEOF:
+		case err == io.EOF:
 			return newResult(s.lib, s.lib.streamDone(stream))
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", errReadingBody, err)
 		}
 	}
+}
+
+// fill reads until the buffer is full or the reader fails. io.ReadFull would answer the end of the data and a body that was
+// cut off with the same io.ErrUnexpectedEOF.
+func fill(data io.Reader, buffer []byte) (n int, err error) {
+	for n < len(buffer) && err == nil {
+		var read int
+		read, err = data.Read(buffer[n:])
+		n += read
+	}
+	return n, err
 }
 
 func (s *session) openInsert(head, format string, params parameters) uintptr {

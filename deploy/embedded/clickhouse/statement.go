@@ -43,7 +43,7 @@ func parseInsert(text string, lex *lexer) (statement, bool) {
 		case token.is(text, "SELECT"), token.is(text, "WITH"), token.is(text, "FROM"):
 			return plain, true
 		case token.is(text, "VALUES"):
-			return statement{sql: text, format: "Values", head: token.start, data: token.end}, true
+			return statement{sql: text, format: "Values", head: token.start, data: token.end}, token.end < len(text)
 		case token.is(text, "FORMAT"):
 			name := lex.next()
 			data := dataStart(text, name.end)

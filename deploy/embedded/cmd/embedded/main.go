@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -17,6 +18,8 @@ type cli struct {
 	Broker     brokerCommand     `cmd:"" help:"Run a Kafka broker."`
 	Registry   registryCommand   `cmd:"" help:"Run a schema registry (Confluent REST API, Avro)."`
 	Clickhouse clickhouseCommand `cmd:"" help:"Run ClickHouse behind its HTTP interface."`
+
+	UntilStdinEnds bool `help:"Stop when standard input ends, so that a parent that is killed leaves no process behind."`
 
 	LogLevel slog.Level `help:"Least level that is logged: debug, info, warn, error." default:"info" env:"LOG_LEVEL"`
 }
@@ -36,6 +39,12 @@ func main() {
 	// After the first signal the default action is back, so that a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
 
+	if args.UntilStdinEnds {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin) // however it ends, it has ended
+			stop()
+		}()
+	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(logger); err != nil {
 		fmt.Fprintf(os.Stderr, "embedded %s: %v\n", command.Selected().Name, err)
