@@ -1,0 +1,98 @@
+package salesloftest
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// tokens is the authorisation server: one application, one chain of refresh tokens of which the newest alone is good.
+type tokens struct {
+	cfg Config
+
+	mu      sync.Mutex // guards what follows
+	refresh string
+	access  map[string]time.Time // token → expiry
+	issued  int
+}
+
+func newTokens(cfg Config) *tokens {
+	return &tokens{cfg: cfg, refresh: cfg.RefreshToken, access: map[string]time.Time{}}
+}
+
+func (t *tokens) valid(bearer string) bool {
+	if slices.Contains(t.cfg.APIKeys, bearer) {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	expiry, known := t.access[bearer]
+	return known && t.cfg.Now().Before(expiry)
+}
+
+func (t *tokens) expireAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.access)
+}
+
+func (t *tokens) setRefresh(token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refresh = token
+}
+
+func (t *tokens) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.issued
+}
+
+func (t *tokens) serve(w http.ResponseWriter, r *http.Request) {
+	var form struct {
+		GrantType    string `json:"grant_type"`
+		ClientID     string `json:"client_id"`
+		ClientSecret string `json:"client_secret"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&form); err != nil {
+		tokenError(w, http.StatusBadRequest, "invalid_request", "The body is no JSON object.")
+		return
+	}
+	if t.cfg.ClientID == "" || form.ClientID != t.cfg.ClientID || form.ClientSecret != t.cfg.ClientSecret {
+		tokenError(w, http.StatusUnauthorized, "invalid_client", "Client authentication failed.")
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	answer := map[string]any{}
+	switch form.GrantType {
+	case "refresh_token":
+		if t.refresh == "" || form.RefreshToken != t.refresh {
+			tokenError(w, t.cfg.InvalidGrantStatus, "invalid_grant", "The refresh token is invalid, expired or revoked.")
+			return
+		}
+		t.refresh = rand.Text()
+		answer["refresh_token"] = t.refresh
+	case "client_credentials":
+	default:
+		tokenError(w, http.StatusBadRequest, "unsupported_grant_type", "The grant type is not supported.")
+		return
+	}
+	now := t.cfg.Now()
+	access := rand.Text()
+	t.access[access] = now.Add(t.cfg.TokenTTL)
+	t.issued++
+	answer["access_token"], answer["token_type"] = access, "bearer"
+	answer["expires_in"], answer["created_at"] = int(t.cfg.TokenTTL.Seconds()), now.Unix()
+	answer["scope"] = strings.Join(t.cfg.Scopes, " ")
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func tokenError(w http.ResponseWriter, status int, code, description string) {
+	writeJSON(w, status, map[string]string{"error": code, "error_description": description})
+}
