@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"math/big"
 	"strings"
@@ -160,6 +161,31 @@ func TestNamedParameters(t *testing.T) {
 	require.NoError(t, conn.QueryRow(t.Context(), "SELECT s FROM t WHERE s = ?", text).Scan(&text))
 }
 
+// database/sql is what migration tools use: arguments, statements prepared or not, transactions that are none.
+func TestDatabaseSQL(t *testing.T) {
+	t.Parallel()
+	database(t, "standard", nil)
+	db, err := sql.Open("clickhouse", "http://user:pass@"+shared.addr+"/standard?max_threads=1")
+	require.NoError(t, err)
+	defer db.Close()
+	ctx := t.Context()
+	_, err = db.ExecContext(ctx, "CREATE TABLE versions (id Int64, applied Bool, at DateTime DEFAULT now()) ENGINE = MergeTree ORDER BY at;\n")
+	require.NoError(t, err)
+	tx, err := db.BeginTx(ctx, nil)
+	require.NoError(t, err)
+	_, err = tx.ExecContext(ctx, "INSERT INTO versions (id, applied) VALUES ($1, $2)", 1, true)
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit())
+	_, err = db.ExecContext(ctx, "ALTER TABLE versions DELETE WHERE id = $1 SETTINGS mutations_sync = 2", 2)
+	require.NoError(t, err)
+	var version int64
+	var applied bool
+	require.NoError(t, db.QueryRowContext(ctx, "SELECT id, applied FROM versions ORDER BY id DESC").Scan(&version, &applied))
+	require.EqualValues(t, 1, version)
+	require.True(t, applied)
+	require.ErrorIs(t, db.QueryRowContext(ctx, "SELECT id FROM versions WHERE id = 7").Scan(&version), sql.ErrNoRows)
+}
+
 func TestExceptionCodes(t *testing.T) {
 	t.Parallel()
 	conn := database(t, "exceptions", func(o *driver.Options) { o.Compression = &driver.Compression{Method: driver.CompressionLZ4} })
@@ -253,14 +279,14 @@ func useDatabase(ctx context.Context, conn driver.Conn, name string, n, rounds i
 func TestReplacingMergeTreeBehindAView(t *testing.T) {
 	t.Parallel()
 	conn := database(t, "replacing", nil)
-	for _, sql := range []string{
+	for _, statement := range []string{
 		`CREATE TABLE current (k String, v String, version UInt128, is_deleted UInt8)
 			ENGINE = ReplacingMergeTree(version, is_deleted) ORDER BY k`,
 		`CREATE VIEW people AS SELECT k, v FROM current FINAL`,
 		`INSERT INTO current VALUES ('a', 'old', 1, 0), ('b', 'kept', 5, 0), ('c', 'gone', 1, 0)`,
 		`INSERT INTO current VALUES ('a', 'new', 2, 0), ('b', 'late', 4, 0), ('c', '', 2, 1)`,
 	} {
-		require.NoError(t, conn.Exec(t.Context(), sql))
+		require.NoError(t, conn.Exec(t.Context(), statement))
 	}
 	var keys, values []string
 	require.NoError(t, conn.QueryRow(t.Context(), "SELECT groupArray(k), groupArray(v) FROM (SELECT * FROM people ORDER BY k)").Scan(&keys, &values))
@@ -285,13 +311,13 @@ func TestLookUpOfManyIDs(t *testing.T) {
 		fmt.Fprintf(&ids, "%s\\n", id)
 	}
 	require.NoError(t, batch.Send())
-	sql := "SELECT count() FROM ledger WHERE event_id IN (SELECT event_id FROM format(TSV, 'event_id UUID', '" + ids.String() + "'))"
+	query := "SELECT count() FROM ledger WHERE event_id IN (SELECT event_id FROM format(TSV, 'event_id UUID', '" + ids.String() + "'))"
 	var found uint64
 	var failure *driver.Exception
-	require.ErrorAs(t, conn.QueryRow(t.Context(), sql).Scan(&found), &failure)
+	require.ErrorAs(t, conn.QueryRow(t.Context(), query).Scan(&found), &failure)
 	require.EqualValues(t, 62, failure.Code, "the default limit holds")
 	raised := driver.Context(t.Context(), driver.WithSettings(driver.Settings{"max_query_size": 4 << 20}))
-	require.NoError(t, conn.QueryRow(raised, sql).Scan(&found))
+	require.NoError(t, conn.QueryRow(raised, query).Scan(&found))
 	require.EqualValues(t, known, found)
 }
 
