@@ -55,7 +55,6 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...kgo
 	all := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(cfg.ClientID),
-		kgo.SoftwareNameAndVersion("revstream", softwareVersion()),
 		kgo.WithLogger(quietLogger{logger}),
 		kgo.WithHooks(kotel.NewKotel(kotel.WithTracer(tracer)).Hooks()...),
 

@@ -23,8 +23,3 @@ func (l quietLogger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	}
 	kslog.New(l.logger).Log(level, msg, keyvals...)
 }
-
-// softwareVersion is what the brokers' metrics show; they take letters, digits, dots and dashes only.
-func softwareVersion() string {
-	return "0"
-}
