@@ -207,6 +207,13 @@ func TestOneProcessOnADataFolder(t *testing.T) {
 	require.NoError(t, p.stop(terminate))
 }
 
+func TestEndsWithItsParent(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir())
+	require.NoError(t, p.stdin.Close())
+	require.NoError(t, <-p.exited)
+}
+
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	for _, part := range []string{"broker", "registry", "clickhouse"} {

@@ -66,6 +66,7 @@ func run(m *testing.M) int {
 type process struct {
 	addr   string
 	cmd    *exec.Cmd
+	stdin  io.Closer // ends the process, and so does the end of this one
 	exited chan error
 }
 
@@ -74,15 +75,19 @@ func startProcess(dataDir string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary, "clickhouse", "--addr=127.0.0.1:0", "--data-dir="+dataDir, "--chdb-lib="+library)
+	cmd := exec.Command(binary, "--until-stdin-ends", "clickhouse", "--addr=127.0.0.1:0", "--data-dir="+dataDir, "--chdb-lib="+library)
 	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, exited: make(chan error, 1)}
+	p := &process{cmd: cmd, stdin: stdin, exited: make(chan error, 1)}
 	listening := make(chan string, 1)
 	go func() {
 		var log strings.Builder

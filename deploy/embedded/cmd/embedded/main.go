@@ -40,6 +40,7 @@ func main() {
 	context.AfterFunc(ctx, stop)
 
 	if args.UntilStdinEnds {
+		// A read of standard input cannot be cancelled: this goroutine ends with the process.
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin) // however it ends, it has ended
 			stop()
