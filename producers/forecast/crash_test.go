@@ -1,0 +1,190 @@
+package forecast
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/revstream/revstream/producers/clari/claritest"
+	"github.com/revstream/revstream/schemas/exportrun"
+)
+
+// stepper ends a process at its n-th request to the source: before it is sent, or after it was answered.
+type stepper struct {
+	next   http.RoundTripper
+	n      int64
+	before bool
+	die    context.CancelFunc
+	seen   atomic.Int64
+}
+
+var errDead = errors.New("the process has died")
+
+func (s *stepper) RoundTrip(r *http.Request) (*http.Response, error) {
+	now := s.seen.Add(1) == s.n
+	if now && s.before {
+		s.die()
+		return nil, errDead
+	}
+	resp, err := s.next.RoundTrip(r)
+	if now && err == nil {
+		_ = resp.Body.Close()
+		s.die()
+		return nil, errDead
+	}
+	return resp, err
+}
+
+// requireExactlyOnce asserts that each value was one fact, published once.
+func (w *world) requireExactlyOnce() {
+	w.t.Helper()
+	events, ids := w.events(), map[uuid.UUID]bool{}
+	for _, f := range events {
+		require.False(w.t, ids[f.EventID], "event published twice: %s", f.Key())
+		ids[f.EventID] = true
+	}
+	require.Len(w.t, current(events), len(events), "a value became two facts")
+	w.requireComplete("2026_Q1", "2025_Q4")
+}
+
+func twoQuarters(c *Config) { c.Quarters = 2 }
+
+// TestDeathAtEveryRequest ends the process at each request of a cycle in turn, and starts another one.
+func TestDeathAtEveryRequest(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]bool{"before": true, "after": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			survived := false
+			for n := int64(1); !survived; n++ {
+				w := newWorld(t, claritest.Config{Users: 2, Fields: 2, Weeks: 1})
+				ctx, die := context.WithCancel(t.Context())
+				err := w.start(options{cfg: twoQuarters, http: &stepper{next: w.pool, n: n, before: before, die: die}}).RunOnce(ctx)
+				die()
+				if survived = err == nil; survived {
+					require.Greater(t, n, int64(8), "the loop went through the cycle")
+				}
+				require.NoError(t, w.start(options{cfg: twoQuarters}).RunOnce(t.Context()), "request %d", n)
+				w.requireExactlyOnce()
+				runs := w.runs()
+				require.Equal(t, map[exportrun.Outcome]int{exportrun.Succeeded: len(runs)}, w.outcomes())
+			}
+		})
+	}
+}
+
+// failProduce makes the n-th produce request of a cluster fail for good. stop ends that, and tells whether it came so far.
+func (w *world) failProduce(n int64) (stop func() bool) {
+	var seen atomic.Int64
+	w.kafka.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		w.kafka.KeepControl()
+		if seen.Add(1) != n {
+			return nil, nil, false
+		}
+		req := kreq.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		for _, topic := range req.Topics {
+			rt := kmsg.NewProduceResponseTopic()
+			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+			for _, p := range topic.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+	return func() bool { return seen.Swap(n) >= n }
+}
+
+// TestFailureOfEveryProduceRequest lets each produce request of a cycle fail in turn. The same process, or another one,
+// makes up for it.
+func TestFailureOfEveryProduceRequest(t *testing.T) {
+	t.Parallel()
+	for name, restart := range map[string]bool{"same process": false, "new process": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			survived := false
+			for n := int64(1); !survived; n++ {
+				w := newWorld(t, claritest.Config{Users: 2, Fields: 2, Weeks: 1})
+				e := w.start(options{cfg: twoQuarters})
+				stop := w.failProduce(n)
+				err := e.RunOnce(t.Context())
+				if survived = !stop(); survived {
+					require.NoError(t, err)
+					require.Greater(t, n, int64(8), "the loop went through the cycle")
+				} else {
+					require.ErrorIs(t, err, kerr.TopicAuthorizationFailed)
+				}
+				if restart {
+					e = w.start(options{cfg: twoQuarters})
+				}
+				require.NoError(t, e.RunOnce(t.Context()), "produce request %d", n)
+				w.requireExactlyOnce()
+			}
+		})
+	}
+}
+
+// TestDeathWhilePublishing ends the process with a part of the events on the topic.
+func TestDeathWhilePublishing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{Users: 10, Fields: 3, Weeks: 2})
+	ctx, die := context.WithCancel(t.Context())
+	defer die()
+	var seen atomic.Int64
+	w.kafka.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		w.kafka.KeepControl()
+		if seen.Add(1) == 3 { // after two of the state
+			die()
+		}
+		return nil, nil, false
+	})
+	require.Error(t, w.start(options{cfg: twoQuarters}).RunOnce(ctx))
+	require.NotEmpty(t, w.events())
+	require.Empty(t, w.runs())
+	require.NoError(t, w.start(options{cfg: twoQuarters}).RunOnce(t.Context()))
+	w.requireExactlyOnce()
+	jobs := 0
+	for _, count := range w.sim.Stats(claritest.Scope{}).Jobs {
+		jobs += count
+	}
+	require.Equal(t, 2+2, jobs, "two quarters, none of them posted again, and two that the assertions read")
+}
+
+// TestJobOfAnotherTimeIsFinishedFirst: a job that was recorded long ago is published and then repeated.
+func TestJobOfAnotherTimeIsFinishedFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{})
+	var posted struct{ JobID string }
+	w.call("POST", "/export/forecast/forecast", `{"includeHistorical":true}`, &posted)
+	e := w.start(options{cfg: twoQuarters})
+	recorded := job{ForecastID: "forecast", Types: []string{"forecast"}, ID: posted.JobID, RequestedAt: time.Now().Add(-3 * time.Hour)}
+	require.NoError(t, e.deps.State.Save(t.Context(), stateName, recorded))
+	require.NoError(t, e.RunOnce(t.Context()))
+	runs := w.runs()
+	require.Len(t, runs, 3)
+	require.Equal(t, posted.JobID, *runs[0].JobID)
+	w.requireExactlyOnce()
+}
+
+// TestJobThatHasExpiredIsGivenUp: what is recorded must not be in the way for ever.
+func TestJobThatHasExpiredIsGivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{})
+	e := w.start(options{cfg: twoQuarters})
+	recorded := job{ForecastID: "forecast", Types: []string{"forecast"}, ID: "gone", RequestedAt: time.Now()}
+	require.NoError(t, e.deps.State.Save(t.Context(), stateName, recorded))
+	require.ErrorContains(t, e.RunOnce(t.Context()), "job unknown or not done")
+	require.Equal(t, map[exportrun.Outcome]int{exportrun.Failed: 1, exportrun.Succeeded: 2}, w.outcomes())
+	w.requireExactlyOnce()
+}

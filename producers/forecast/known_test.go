@@ -1,0 +1,142 @@
+package forecast
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/pipelinetest"
+	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/event"
+	entity "github.com/revstream/revstream/schemas/forecast"
+	"github.com/revstream/revstream/schemas/money"
+	"github.com/revstream/revstream/schemas/wire"
+)
+
+func at(seconds int64) time.Time { return time.Unix(1_770_000_000+seconds, 0).UTC() }
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	const old, changed = contentHash(1), contentHash(3)
+	micro := time.Microsecond
+	for name, c := range map[string]struct {
+		last      time.Time // zero: the key is new
+		content   contentHash
+		updatedOn time.Time
+		jobStart  time.Time
+		want      time.Time // zero: no news
+	}{
+		"new, updated":                {content: changed, updatedOn: at(5), jobStart: at(9), want: at(5)},
+		"new, not updated":            {content: changed, jobStart: at(9), want: at(9)},
+		"unchanged":                   {last: at(1), content: old, jobStart: at(9)},
+		"unchanged, updatedOn newer":  {last: at(1), content: old, updatedOn: at(5), jobStart: at(9)},
+		"changed, updated":            {last: at(1), content: changed, updatedOn: at(5), jobStart: at(9), want: at(5)},
+		"changed, not updated":        {last: at(1), content: changed, jobStart: at(9), want: at(9)},
+		"changed, updatedOn older":    {last: at(7), content: changed, updatedOn: at(5), jobStart: at(9), want: at(9)},
+		"changed, updatedOn the same": {last: at(5), content: changed, updatedOn: at(5), jobStart: at(9), want: at(9)},
+		"changed, clock ahead":        {last: at(99), content: changed, updatedOn: at(5), jobStart: at(9), want: at(99).Add(micro)},
+		"changed, same job start":     {last: at(9), content: changed, jobStart: at(9), want: at(9).Add(micro)},
+		"updatedOn after job start":   {last: at(1), content: changed, updatedOn: at(11), jobStart: at(9), want: at(11)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := &Known{facts: map[keyHash]fact{}}
+			key := hashKey("k")
+			if !c.last.IsZero() {
+				k.begin()
+				k.published(key, old, c.last)
+			}
+			k.begin()
+			got, changed, err := k.compare(key, c.content, c.updatedOn, c.jobStart)
+			require.NoError(t, err)
+			require.Equal(t, !c.want.IsZero(), changed)
+			require.True(t, c.want.Equal(got), "want %s, got %s", c.want, got)
+		})
+	}
+}
+
+func TestKeyWithTwoValuesInOneExport(t *testing.T) {
+	t.Parallel()
+	k := &Known{facts: map[keyHash]fact{}}
+	key := hashKey("k")
+	k.begin()
+	k.published(key, 1, at(1))
+	_, changed, err := k.compare(key, 1, time.Time{}, at(2))
+	require.NoError(t, err)
+	require.False(t, changed)
+	_, _, err = k.compare(key, 3, time.Time{}, at(2))
+	require.ErrorIs(t, err, errTwice)
+}
+
+func value(t *testing.T, user, digits string, version time.Time) *entity.Forecast {
+	t.Helper()
+	amount, err := money.Parse(digits)
+	require.NoError(t, err)
+	f := &entity.Forecast{
+		ForecastID: "f", TimePeriodID: "2026_Q1", TimeFrameID: "TF:2026-01-05", UserID: user, FieldID: "x", Kind: "forecast", Value: &amount, JobID: "j",
+	}
+	require.NoError(t, event.Seal(f, event.Upsert, version, at(0), "run"))
+	return f
+}
+
+// TestKnownIsWhatTheTopicHolds: committed events alone, of each key the newest by its version, and whatever else is on
+// the topic neither counts nor stops.
+func TestKnownIsWhatTheTopicHolds(t *testing.T) {
+	t.Parallel()
+	cluster := pipelinetest.Kafka(t, 1, schemas.ForecastTopic)
+	registry, err := wire.NewRegistry(pipelinetest.Registry(t))
+	require.NoError(t, err)
+	registered, err := registry.Register(t.Context(), schemas.ForecastTopic, schemas.MustAvro(entity.SchemaFile))
+	require.NoError(t, err)
+	encoder := wire.NewEncoder(entity.Schema, registered.ID)
+	record := func(f *entity.Forecast) *kgo.Record {
+		raw, err := encoder.Encode(f)
+		require.NoError(t, err)
+		return &kgo.Record{Topic: schemas.ForecastTopic, Key: []byte(f.Key()), Value: raw}
+	}
+	newest := value(t, "late", "2", at(5))
+	foreign := record(value(t, "foreign", "1", at(1)))
+	foreign.Key = []byte("another key")
+	client := pipelinetest.Client(t, cluster)
+	require.NoError(t, client.ProduceSync(t.Context(),
+		record(value(t, "once", "1", at(1))),
+		record(newest),
+		record(value(t, "late", "1", at(4))), // replayed: it arrives later and is older
+		&kgo.Record{Topic: schemas.ForecastTopic, Key: []byte("k"), Value: []byte("not Avro")},
+		&kgo.Record{Topic: schemas.ForecastTopic, Key: []byte("k"), Value: nil},
+		foreign,
+	).FirstErr())
+	// Aborted, so the end of the topic is a marker and not a record.
+	tx := pipelinetest.Client(t, cluster, kgo.TransactionalID("replayer"))
+	require.NoError(t, tx.BeginTransaction())
+	require.NoError(t, tx.ProduceSync(t.Context(), record(value(t, "aborted", "1", at(1))), record(value(t, "late", "9", at(9)))).FirstErr())
+	require.NoError(t, tx.EndTransaction(t.Context(), kgo.TryAbort))
+
+	k, err := LoadKnown(t.Context(), client, registry, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.Equal(t, 2, k.Len())
+	require.Equal(t, 3, k.skipped)
+	content, err := k.hash(newest)
+	require.NoError(t, err)
+	require.Equal(t, fact{version: at(5).UnixMicro(), content: content}, k.facts[hashKey(newest.Key())])
+}
+
+func TestContentIsWithoutEnvelopeAndJob(t *testing.T) {
+	t.Parallel()
+	k := &Known{}
+	hash := func(f *entity.Forecast) contentHash {
+		h, err := k.hash(f)
+		require.NoError(t, err)
+		return h
+	}
+	a, b := value(t, "u", "1", at(1)), value(t, "u", "1", at(2))
+	b.JobID, b.CorrelationID, b.ObservedAt = "other", "other", at(3)
+	require.Equal(t, hash(a), hash(b))
+	b.IsUpdated = true
+	require.NotEqual(t, hash(a), hash(b))
+	require.NotEqual(t, hash(a), hash(value(t, "u", "1.000000000000000001", at(1))))
+	require.Equal(t, hash(a), hash(value(t, "u", "1.0", at(1))))
+}
