@@ -1,0 +1,81 @@
+package migrations_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/consumers/exportrun"
+	"github.com/revstream/revstream/consumers/forecast"
+	"github.com/revstream/revstream/consumers/migrations"
+	"github.com/revstream/revstream/consumers/people"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
+	"github.com/revstream/revstream/pipeline/table"
+	"github.com/revstream/revstream/schemas/event"
+)
+
+func TestMain(m *testing.M) { pipelinetest.Main(m) }
+
+// TestUpIsSafeToRunAgain applies everything once, into a database that it creates.
+func TestUpIsSafeToRunAgain(t *testing.T) {
+	t.Parallel()
+	url := pipelinetest.ClickHouse(t) + "_new"
+	applied, err := migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	require.Len(t, applied, 3)
+	applied, err = migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	require.Empty(t, applied)
+	tables := pipelinetest.SQL(t, url, "SELECT name FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE 'goose%' ORDER BY name")
+	require.Equal(t, strings.Join([]string{
+		"export_runs", "export_runs_current", "export_runs_history", "export_runs_ledger",
+		"forecast", "forecast_current", "forecast_history", "forecast_ledger",
+		"people", "people_current", "people_history", "people_ledger",
+	}, "\n"), tables)
+}
+
+func TestUpSaysWhatIsWrongWithTheURL(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"localhost:8123":                        "CLICKHOUSE_URL",
+		"http://user:hunter2@localhost:8123":    "names no database",
+		"http://user:hunter2@localhost:8123/a;": "names no database",
+		"gopher://user:hunter2@localhost:1/a":   "",
+		"http://user:hunter2@127.0.0.1:1/a":     "creating database a",
+	} {
+		_, err := migrations.Up(t.Context(), url)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+// TestColumnsMatchTheTables: what the consumers send is what the tables have,
+// name by name and type by type, so that nothing is converted on the way.
+func TestColumnsMatchTheTables(t *testing.T) {
+	t.Parallel()
+	url := pipelinetest.ClickHouse(t)
+	_, err := migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	check(t, url, forecast.Tables, forecast.Columns)
+	check(t, url, people.Tables, people.Columns)
+	check(t, url, exportrun.Tables, exportrun.Columns)
+}
+
+func check[E event.Event](t *testing.T, url, prefix string, columns []table.Column[E]) {
+	t.Helper()
+	var want []string
+	for _, c := range columns {
+		want = append(want, c.Name+" "+c.Type)
+	}
+	for suffix, also := range map[string][]string{
+		"_current": nil,
+		"_history": {"kafka_topic LowCardinality(String)", "kafka_partition Int32", "kafka_offset Int64"},
+	} {
+		got := pipelinetest.SQL(t, url, "SELECT name || ' ' || type FROM system.columns WHERE database = currentDatabase() AND table = '"+prefix+suffix+
+			"' AND name NOT IN ('version', 'ingested_at') ORDER BY position FORMAT TSVRaw")
+		require.Equal(t, append(append([]string(nil), want...), also...), strings.Split(got, "\n"), prefix+suffix)
+		undocumented := pipelinetest.SQL(t, url, "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = '"+prefix+suffix+"' AND comment = ''")
+		require.Empty(t, undocumented, "columns of %s%s without a comment", prefix, suffix)
+	}
+}
