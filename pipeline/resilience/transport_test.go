@@ -279,7 +279,7 @@ func TestRequestIsLeftAloneAndConnectionsAreNotLeaked(t *testing.T) {
 	}
 	s := newSource(t, fast, steps...)
 	s.next.MaxConnsPerHost = 1 // a try that kept its connection would block the next one
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(resilience.WithCorrelationID(t.Context(), "run-1"), 10*time.Second)
 	defer cancel()
 	body := &closing{Reader: strings.NewReader("x"), open: &open}
 	for range 20 {
