@@ -57,7 +57,9 @@ type Producer struct {
 	logger  *slog.Logger
 	deps    Deps
 	metrics windowMetrics
-	now     func() time.Time
+
+	now            func() time.Time
+	checkpointRows int // how many records a crash in a long window can cause to be published again
 
 	mu       sync.Mutex // guards what follows: written by Run and RunOnce, read by Check
 	failure  error      // of the last window; nil once one has succeeded
@@ -78,7 +80,10 @@ func New(cfg Config, logger *slog.Logger, deps Deps) (*Producer, error) {
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
-	return &Producer{cfg: cfg, logger: logger, deps: deps, metrics: metrics, now: time.Now, progress: time.Now()}, nil
+	return &Producer{
+		cfg: cfg, logger: logger, deps: deps, metrics: metrics,
+		now: time.Now, checkpointRows: 5_000, progress: time.Now(),
+	}, nil
 }
 
 // Run runs a window at once and then one every Interval, until ctx ends. A window that fails is logged, shown by Check and

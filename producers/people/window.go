@@ -18,9 +18,6 @@ import (
 const (
 	positionName = "people-position" // in the state
 
-	// checkpointRows is how many records a crash in a long window can cause to be published again.
-	checkpointRows = 5_000
-
 	// stopGrace is how long a window that is stopped may take to have acknowledged, and to save, what it has read.
 	stopGrace = 10 * time.Second
 )
@@ -76,6 +73,9 @@ func (w *window) walk(ctx, out context.Context) error {
 	for batch, err := range w.deps.Source.Changes(ctx, w.position.since(w.cfg.Overlap), time.Time{}) {
 		reached = batch.Cursor
 		w.position.advance(reached, w.now())
+		if errors.Is(err, salesloft.ErrInvalidGrant) {
+			err = fmt.Errorf("%w: %w", salesloft.ErrInvalidGrant, err) // the sentinel's text says what to do
+		}
 		if err != nil {
 			return errors.Join(err, w.checkpoint(out, reached))
 		}
@@ -83,7 +83,7 @@ func (w *window) walk(ctx, out context.Context) error {
 			return err
 		}
 		w.advanced(w.position.Cursor)
-		if w.changed >= checkpointRows {
+		if w.changed >= w.checkpointRows {
 			if err := w.checkpoint(out, reached); err != nil {
 				return err
 			}

@@ -1,0 +1,232 @@
+package people
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/producers/salesloft/salesloftest"
+)
+
+// subscribe serves a process's receiver and has the simulator deliver to it.
+func (w *world) subscribe(p *process) {
+	w.t.Helper()
+	server := httptest.NewServer(p.receiver)
+	w.t.Cleanup(func() {
+		w.sim.Close()
+		server.Close()
+	})
+	require.NoError(w.t, Subscribe(w.t.Context(), p.source, server.URL, webhookSecret, slog.New(slog.DiscardHandler)))
+}
+
+func (w *world) webhooksSettled() {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.sim.Stats().Webhooks.Pending == 0 }, 20*time.Second, time.Millisecond)
+	require.Zero(w.t, w.sim.Stats().Webhooks.Lost)
+}
+
+func sign(newHash func() hash.Hash, body string) string {
+	mac := hmac.New(newHash, []byte(webhookSecret))
+	mac.Write([]byte(body))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func deliver(receiver http.Handler, method, event, body string, headers map[string]string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(method, "/any/path", strings.NewReader(body))
+	request.Header.Set("X-Salesloft-Event", event)
+	for name, value := range headers {
+		request.Header.Set(name, value)
+	}
+	answer := httptest.NewRecorder()
+	receiver.ServeHTTP(answer, request)
+	return answer
+}
+
+const (
+	goodBody  = `{"id":5,"updated_at":"2026-01-02T03:04:05.000006+01:00","first_name":"Zoë"}`
+	hugeValue = maxDelivery + 1
+)
+
+func TestReceiverAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	p := w.start(nil)
+	for name, c := range map[string]struct {
+		method, event, body string
+		signature           string // "" is the right one
+		want                int
+	}{
+		"created":             {"POST", "person_created", goodBody, "", 200},
+		"updated, enveloped":  {"POST", "person_updated", `{"data":` + goodBody + `}`, "", 200},
+		"another family":      {"POST", "cadence_created", `not even JSON`, "", 200},
+		"bad signature":       {"POST", "person_updated", goodBody, "00", 401},
+		"other body's":        {"POST", "person_updated", goodBody, sign(sha1.New, "x"), 401},
+		"no signature":        {"POST", "person_updated", goodBody, " ", 401},
+		"unsigned other":      {"POST", "cadence_created", `{}`, "00", 401},
+		"not JSON":            {"POST", "person_updated", `{"id":5`, "", 400},
+		"no version":          {"POST", "person_updated", `{"id":5}`, "", 400},
+		"version before 1970": {"POST", "person_updated", `{"id":5,"updated_at":"1960-01-01T00:00:00Z"}`, "", 400},
+		"too large":           {"POST", "person_updated", strings.Repeat("x", hugeValue), "", 413},
+		"GET":                 {"GET", "person_updated", "", "", 405},
+	} {
+		t.Run(name, func(t *testing.T) {
+			signature := c.signature
+			if signature == "" {
+				signature = strings.ToUpper(sign(sha1.New, c.body))
+			}
+			answer := deliver(p.receiver, c.method, c.event, c.body, map[string]string{"X-Salesloft-Signature": signature})
+			require.Equal(t, c.want, answer.Code)
+		})
+	}
+	require.Len(t, w.events(), 2)
+	require.Len(t, w.counts(), 1)
+	require.Equal(t, int64(5), w.events()[0].PersonID)
+	require.NotEmpty(t, w.events()[0].CorrelationID)
+	require.NotEqual(t, w.events()[0].CorrelationID, w.events()[1].CorrelationID, "each delivery has an ID of its own")
+}
+
+func TestReceiverSHA256(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	people := w.start(nil).deps.People
+	receiver, err := NewReceiver(ReceiverConfig{Algorithm: "sha256", AckTimeout: 10 * time.Second},
+		slog.New(slog.DiscardHandler), people, func() string { return webhookSecret }, prometheus.NewRegistry())
+	require.NoError(t, err)
+	right := map[string]string{"X-Signature": "sha256=" + sign(sha256.New, goodBody)}
+	require.Equal(t, 200, deliver(receiver, "POST", "person_updated", goodBody, right).Code)
+	wrong := map[string]string{"X-Salesloft-Signature": sign(sha1.New, goodBody)}
+	require.Equal(t, 401, deliver(receiver, "POST", "person_updated", goodBody, wrong).Code)
+}
+
+// TestKafkaAwayIsRefusedAndDeliveredAgain: no 2xx before the brokers have it, so that the sender's retry covers an outage.
+func TestKafkaAwayIsRefusedAndDeliveredAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 1, People: 10, WebhookRetryInterval: 2 * time.Second})
+	p := w.start(nil)
+	p.receiver.cfg.AckTimeout = 300 * time.Millisecond
+	back := w.kafkaAway()
+	headers := map[string]string{"X-Salesloft-Signature": sign(sha1.New, goodBody)}
+	answer := deliver(p.receiver, "POST", "person_updated", goodBody, headers)
+	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
+	require.NotEmpty(t, answer.Header().Get("Retry-After"))
+
+	w.subscribe(p)
+	changed := w.update(salesloftest.Change{Count: 3})
+	require.Eventually(t, func() bool { return w.sim.Stats().Webhooks.Failed >= len(changed) }, 10*time.Second, time.Millisecond)
+	back()
+	w.webhooksSettled()
+	present, counts := w.present(), w.counts()
+	onTopic := map[int64]bool{}
+	for eventID, id := range present {
+		onTopic[id] = counts[eventID] > 0
+	}
+	for _, id := range changed {
+		require.True(t, onTopic[id], "person %d is lost", id)
+	}
+}
+
+func TestReceiverBoundsWhatItHolds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	p := w.start(nil)
+	for range maxInFlight {
+		p.receiver.slots <- struct{}{}
+	}
+	headers := map[string]string{"X-Salesloft-Signature": sign(sha1.New, goodBody)}
+	require.Equal(t, 503, deliver(p.receiver, "POST", "person_updated", goodBody, headers).Code)
+	<-p.receiver.slots
+	require.Equal(t, 200, deliver(p.receiver, "POST", "person_updated", goodBody, headers).Code)
+}
+
+func TestServeFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	p := w.start(nil)
+	p.receiver.cfg.Addr = "127.0.0.1:0"
+	listener, err := p.receiver.Listen(t.Context())
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- p.receiver.Serve(ctx, listener) }()
+
+	back := w.kafkaAway()
+	pool := &http.Transport{}
+	defer pool.CloseIdleConnections()
+	answered := make(chan int, 1)
+	go func() {
+		request, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+listener.Addr().String(), bytes.NewReader([]byte(goodBody)))
+		request.Header.Set("X-Salesloft-Event", "person_updated")
+		request.Header.Set("X-Salesloft-Signature", sign(sha1.New, goodBody))
+		response, err := pool.RoundTrip(request)
+		if err != nil {
+			answered <- 0
+			return
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		answered <- response.StatusCode
+	}()
+	require.Eventually(t, func() bool { return len(p.receiver.slots) == 1 }, 10*time.Second, time.Millisecond)
+	stop()
+	back()
+	require.Equal(t, 200, <-answered)
+	require.NoError(t, <-served)
+	require.Len(t, w.events(), 1)
+}
+
+func TestListenNamesTheSetting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	p := w.start(nil)
+	p.receiver.cfg.Addr = "127.0.0.1:0"
+	listener, err := p.receiver.Listen(t.Context())
+	require.NoError(t, err)
+	defer listener.Close()
+	p.receiver.cfg.Addr = listener.Addr().String()
+	_, err = p.receiver.Listen(t.Context())
+	require.ErrorContains(t, err, "WEBHOOK_ADDR (or --webhook-addr)")
+	require.ErrorContains(t, err, listener.Addr().String())
+}
+
+func TestSubscribeCreatesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]salesloftest.Config{"bare": {}, "wrapped": {WrapSubscriptions: true, TenantIDString: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, cfg)
+			source, logger := w.start(nil).source, slog.New(slog.DiscardHandler)
+			const ours, others = "http://127.0.0.1/ours", "http://127.0.0.1/others"
+			for _, existing := range [][2]string{{"person_updated", ours}, {"person_created", others}, {"task_created", ours}} {
+				_, err := source.CreateSubscription(t.Context(), existing[0], existing[1], "x")
+				require.NoError(t, err)
+			}
+			for range 2 {
+				require.NoError(t, Subscribe(t.Context(), source, ours, webhookSecret, logger))
+				all, err := source.Subscriptions(t.Context())
+				require.NoError(t, err)
+				got := map[[2]string]int{}
+				for _, s := range all {
+					got[[2]string{s.EventType, s.CallbackURL}]++
+				}
+				require.Equal(t, map[[2]string]int{
+					{"person_updated", ours}: 1, {"person_created", ours}: 1, {"person_deleted", ours}: 1,
+					{"person_created", others}: 1, {"task_created", ours}: 1,
+				}, got)
+			}
+		})
+	}
+}
