@@ -9,7 +9,7 @@ import (
 )
 
 // maxTiePasses bounds how often the records of one timestamp are listed again because they changed meanwhile.
-const maxTiePasses = 10
+const maxTiePasses = 20
 
 // Batch is what one request brought of a walk over changes, without what the walk has yielded before.
 type Batch struct {
@@ -178,51 +178,53 @@ func (w *walk) take(page recordPage, last time.Time) Batch {
 }
 
 // ties lists all records whose timestamp is the cursor, a page after the other. Here places do shift, and the order among
-// equals may differ from one request to the next, so a pass over the pages proves nothing by itself. It counts as complete
-// when the source's count of these records was the same at its start and its end and
-//   - the pass has met that many different records, or
-//   - it has met none that an earlier one had not (for a source whose count cannot be had or is not exact).
-//
-// Otherwise the pages are walked again. The set only shrinks, as a changed record leaves it upwards, so this settles.
+// equals may differ from one request to the next, so turning the pages once proves nothing by itself. What does is the
+// source's count of these records, which comes with every page. The set only shrinks (a changed record leaves it upwards), so
+// while the count stays the same so does the set; once as many different records have been met since the count last changed,
+// all have been. Until then the pages are turned again. A source without a count is believed when a pass brings nothing new,
+// one whose count never fits when the last pass brings nothing new.
 func (w *walk) ties(ctx context.Context, yield func(Batch, error) bool) error {
-	for range maxTiePasses {
-		complete, err := w.tiePass(ctx, yield)
-		if complete || err != nil {
-			return err
+	t := tie{met: map[recordKey]bool{}}
+	for pass := 1; pass <= maxTiePasses; pass++ {
+		fresh := 0
+		for number, more := 1, true; more; number++ {
+			query := w.query()
+			query.Page, query.UpdatedAtGTE, query.UpdatedAtLTE, query.IncludePagingCounts = number, w.cursor, w.cursor, true
+			page, err := w.client.people(ctx, query)
+			if err != nil {
+				return err
+			}
+			batch := w.take(page, w.cursor)
+			fresh += len(batch.People) + len(batch.Failed)
+			if !yield(batch, nil) {
+				return errStopped
+			}
+			if t.complete(page) {
+				return nil
+			}
+			more = w.full(page)
+		}
+		if fresh == 0 && (t.count == nil || pass == maxTiePasses) {
+			return nil
 		}
 	}
 	return ErrUnstable
 }
 
-func (w *walk) tiePass(ctx context.Context, yield func(Batch, error) bool) (complete bool, err error) {
-	met := map[recordKey]bool{}
-	fresh := 0
-	var first, latest *int
-	for number := 1; ; number++ {
-		query := w.query()
-		query.Page, query.UpdatedAtGTE, query.UpdatedAtLTE, query.IncludePagingCounts = number, w.cursor, w.cursor, true
-		page, err := w.client.people(ctx, query)
-		if err != nil {
-			return false, err
-		}
-		latest = page.TotalCount
-		if number == 1 {
-			first = latest
-		}
-		for _, r := range page.records {
-			met[r.key()] = true
-		}
-		batch := w.take(page, w.cursor)
-		fresh += len(batch.People) + len(batch.Failed)
-		if !yield(batch, nil) {
-			return false, errStopped
-		}
-		if !w.full(page) {
-			break
-		}
+// tie is what ties knows of the records of one timestamp: the source's count, and which were met since it last changed.
+type tie struct {
+	count *int
+	met   map[recordKey]bool
+}
+
+func (t *tie) complete(page recordPage) bool {
+	count := page.TotalCount
+	if count == nil || t.count == nil || *count != *t.count {
+		clear(t.met)
 	}
-	if first == nil || latest == nil {
-		return fresh == 0, nil
+	t.count = count
+	for _, r := range page.records {
+		t.met[r.key()] = true
 	}
-	return *first == *latest && (len(met) == *latest || fresh == 0), nil
+	return count != nil && len(t.met) == *count
 }

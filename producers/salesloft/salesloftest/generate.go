@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -220,26 +221,31 @@ func (o *object) engagement(p *person, now *rand.Rand) {
 }
 
 func (o *object) references(keep, now *rand.Rand) {
-	reference := func(name, collection string, percent int, random *rand.Rand) {
+	refer := func(name, collection string, percent int, random *rand.Rand) {
 		o.set(name, sometimes(random, percent, newReference(collection, 1+random.IntN(900))))
 	}
-	reference("account", "accounts", 80, keep)
-	reference("owner", "users", 95, keep)
-	reference("last_contacted_by", "users", 50, now)
-	reference("import", "imports", 20, keep)
-	reference("person_stage", "person_stages", 70, now)
-	reference("most_recent_cadence", "cadences", 50, now)
-	reference("last_completed_step_cadence", "cadences", 30, now)
-	reference("last_completed_step", "steps", 30, now)
-	cadences := []any{}
+	refer("account", "accounts", 80, keep)
+	refer("owner", "users", 95, keep)
+	refer("last_contacted_by", "users", 50, now)
+	refer("import", "imports", 20, keep)
+	refer("person_stage", "person_stages", 70, now)
+	refer("most_recent_cadence", "cadences", 50, now)
+	refer("last_completed_step_cadence", "cadences", 30, now)
+	refer("last_completed_step", "steps", 30, now)
+	cadences := []reference{}
 	for range now.IntN(3) {
 		cadences = append(cadences, newReference("cadences", 1+now.IntN(900)))
 	}
 	o.set("cadences", cadences)
 }
 
-func newReference(collection string, id int) map[string]any {
-	return map[string]any{"id": id, "_href": fmt.Sprintf("%s%s/%d", hrefBase, collection, id)}
+type reference struct {
+	ID   int    `json:"id"`
+	Href string `json:"_href"`
+}
+
+func newReference(collection string, id int) reference {
+	return reference{ID: id, Href: hrefBase + collection + "/" + strconv.Itoa(id)}
 }
 
 // customFields are what a team makes of them: every type of JSON, and numbers that no float holds.
@@ -287,20 +293,20 @@ func phone(random *rand.Rand, pattern string) string {
 }
 
 // object writes a JSON object with its fields in the order in which they are set.
-type object struct{ text bytes.Buffer }
+type object struct {
+	text    bytes.Buffer
+	encoder *json.Encoder
+}
 
 func (o *object) set(name string, value any) {
-	separator := byte(',')
-	if o.text.Len() == 0 {
-		separator = '{'
+	separator := ","
+	if o.encoder == nil {
+		o.encoder = json.NewEncoder(&o.text)
+		o.encoder.SetEscapeHTML(false)
+		separator = "{"
 	}
-	o.text.WriteByte(separator)
-	encoder := json.NewEncoder(&o.text)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(name) // names and values are of types that always encode
-	o.text.Truncate(o.text.Len() - 1)
-	o.text.WriteByte(':')
-	_ = encoder.Encode(value)
+	o.text.WriteString(separator + `"` + name + `":`)
+	_ = o.encoder.Encode(value) // of types that always encode
 	o.text.Truncate(o.text.Len() - 1)
 }
 

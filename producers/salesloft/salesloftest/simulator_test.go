@@ -147,7 +147,7 @@ func TestListFilters(t *testing.T) {
 	t.Parallel()
 	s := start(t, salesloftest.Config{Seed: 5, People: 40})
 	all := s.list("per_page=100&sort_direction=ASC").stamps(t)
-	at := all[10].UpdatedAt.Format("2006-01-02T15:04:05.000000Z")
+	at := all[10].UpdatedAt.UTC().Format("2006-01-02T15:04:05.000000Z")
 	require.NotZero(t, all[10].UpdatedAt.Nanosecond()%1_000_000, "the stamps have microseconds")
 	count := func(query string) int { return len(s.list("per_page=100&" + query).Data) }
 	require.Equal(t, 30, count("updated_at[gte]="+at))
@@ -267,7 +267,7 @@ func TestWrites(t *testing.T) {
 		require.Equal(t, http.StatusUnprocessableEntity, got.status, body)
 		require.Contains(t, string(got.body), `"`+field+`":[`)
 	}
-	before := person.Data
+	before := maps.Clone(person.Data)
 	updated := s.do(http.MethodPut, path, map[string]any{"title": "Boss", "id": 1})
 	require.Equal(t, http.StatusOK, updated.status)
 	require.NoError(t, json.Unmarshal(updated.body, &person))

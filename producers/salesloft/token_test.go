@@ -1,0 +1,281 @@
+package salesloft_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/revstream/revstream/producers/salesloft"
+	"github.com/revstream/revstream/producers/salesloft/salesloftest"
+)
+
+// memoryStore is a TokenStore that notes when it was written.
+type memoryStore struct {
+	mu     sync.Mutex
+	token  string
+	fail   error
+	events *journal
+}
+
+func (s *memoryStore) Load(context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token, nil
+}
+
+func (s *memoryStore) Save(_ context.Context, token string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		return s.fail
+	}
+	s.token = token
+	s.events.add("save")
+	return nil
+}
+
+func (s *memoryStore) set(token string, fail error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.token, s.fail = token, fail
+}
+
+type journal struct {
+	mu     sync.Mutex
+	events []string
+}
+
+func (j *journal) add(event string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.events = append(j.events, event)
+}
+
+func (j *journal) take() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	text := strings.Join(j.events, " ")
+	j.events = nil
+	return text
+}
+
+// world is a simulator with OAuth, its clock, and what happened in which order.
+type world struct {
+	*salesloftest.Simulator
+	events     *journal
+	store      *memoryStore
+	cfg        salesloft.Config
+	mu         sync.Mutex
+	now        time.Time
+	configured string
+	onToken    func() // called before the token endpoint answers
+}
+
+func newWorld(t *testing.T, cfg salesloftest.Config) *world {
+	t.Helper()
+	w := &world{events: &journal{}, now: time.Date(2025, 5, 5, 5, 5, 5, 0, time.UTC), configured: "refresh-0"}
+	w.store = &memoryStore{events: w.events}
+	cfg.ClientID, cfg.ClientSecret, cfg.RefreshToken, cfg.Now = "client-1", "client-secret", "refresh-0", w.clock
+	w.Simulator = newSim(t, cfg)
+	w.cfg = salesloft.Config{
+		ClientID: "client-1", ClientSecret: constant("client-secret"), TokenStore: w.store, Now: w.clock,
+		RefreshToken: func() string {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.configured
+		},
+	}
+	return w
+}
+
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) advance(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/oauth/token" {
+		w.events.add("token")
+		w.Simulator.ServeHTTP(rw, r)
+		if w.onToken != nil {
+			w.onToken()
+		}
+		return
+	}
+	w.events.add("api")
+	w.Simulator.ServeHTTP(rw, r)
+}
+
+func TestRefreshTokenIsStoredBeforeTheAccessTokenIsUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	client := newClient(t, w, w.cfg)
+	for range 2 {
+		_, err := client.Me(t.Context())
+		require.NoError(t, err)
+	}
+	require.Equal(t, "token save api api", w.events.take())
+	require.NotEqual(t, "refresh-0", w.store.token)
+
+	w.ExpireTokens() // without the client's clock knowing: a 401
+	_, err := client.Me(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "api token save api", w.events.take(), "one refresh, one retry")
+
+	w.advance(2*time.Hour - 59*time.Second)
+	_, err = client.Me(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "token save api", w.events.take(), "renewed ahead of its expiry, without a refused request")
+
+	again := newClient(t, w, w.cfg) // a restart: the configured token is revoked long since
+	_, err = again.Me(t.Context())
+	require.NoError(t, err)
+}
+
+func TestConcurrentRefreshesAreOneFlight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	client := newClient(t, w, w.cfg)
+	for round := range 5 {
+		w.ExpireTokens()
+		group, ctx := errgroup.WithContext(t.Context())
+		for range 20 {
+			group.Go(func() error {
+				_, err := client.Me(ctx)
+				return err
+			})
+		}
+		require.NoError(t, group.Wait())
+		require.Equal(t, round+1, w.Stats().TokensIssued)
+	}
+}
+
+func TestPersistent401IsRetriedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	client := newClient(t, w, w.cfg)
+	_, err := client.Me(t.Context())
+	require.NoError(t, err)
+	w.events.take()
+	w.FailNext(10, http.StatusUnauthorized)
+	_, err = client.Me(t.Context())
+	require.ErrorIs(t, err, salesloft.ErrUnauthorized)
+	require.Equal(t, "api token save api", w.events.take())
+}
+
+func TestUnstoredRefreshTokenIsNotLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	client := newClient(t, w, w.cfg)
+	full := errors.New("disk full")
+	w.store.set("", full)
+	_, err := client.Me(t.Context())
+	require.ErrorIs(t, err, full)
+	require.Equal(t, "token", w.events.take(), "not used while it is not stored")
+	w.store.set("", nil)
+	_, err = client.Me(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "save api", w.events.take(), "asking again would have been an invalid_grant")
+}
+
+func TestCancelledCallerDoesNotLoseTheRefreshToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	w.onToken = cancel
+	client := newClient(t, w, w.cfg)
+	_, err := client.Me(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, "token save", w.events.take())
+	_, err = client.Me(t.Context())
+	require.NoError(t, err)
+}
+
+func TestInvalidGrantIsFatalUntilSomebodyAuthorisesAgain(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized} {
+		w := newWorld(t, salesloftest.Config{InvalidGrantStatus: status})
+		client := newClient(t, w, w.cfg)
+		_, err := client.Me(t.Context())
+		require.NoError(t, err)
+		w.RevokeRefreshToken()
+		w.ExpireTokens()
+		_, err = client.Me(t.Context())
+		require.ErrorIs(t, err, salesloft.ErrInvalidGrant)
+		var refusal *salesloft.TokenError
+		require.ErrorAs(t, err, &refusal)
+		require.Equal(t, status, refusal.Status)
+
+		w.AuthoriseAgain("refresh-new")
+		w.mu.Lock()
+		w.configured = "refresh-new"
+		w.mu.Unlock()
+		_, err = client.Me(t.Context())
+		require.NoError(t, err, "without a restart")
+	}
+}
+
+func TestTokenThatAnotherReplicaRotated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	one, two := newClient(t, w, w.cfg), newClient(t, w, w.cfg)
+	for range 3 {
+		for _, client := range []*salesloft.Client{one, two} {
+			w.ExpireTokens()
+			_, err := client.Me(t.Context())
+			require.NoError(t, err)
+		}
+	}
+}
+
+func TestClientCredentials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	cfg := w.cfg
+	cfg.RefreshToken, cfg.TokenStore = nil, nil
+	client := newClient(t, w, cfg)
+	_, err := client.Me(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "token api", w.events.take())
+
+	cfg.ClientSecret = constant("wrong")
+	_, err = newClient(t, w, cfg).Me(t.Context())
+	require.ErrorIs(t, err, salesloft.ErrUnauthorized)
+	require.NotErrorIs(t, err, salesloft.ErrInvalidGrant)
+}
+
+func TestSecretsStayOutOfLogsAndErrors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	base, httpClient := listen(t, w)
+	cfg := w.cfg
+	cfg.BaseURL, cfg.TokenURL = base+"/v2", base+"/oauth/token"
+	logger, text := logText()
+	client, err := salesloft.New(cfg, logger, httpClient)
+	require.NoError(t, err)
+	_, err = client.Me(t.Context())
+	require.NoError(t, err)
+	secrets := []string{"client-secret", "refresh-0", w.store.token}
+	w.RevokeRefreshToken()
+	w.ExpireTokens()
+	_, err = client.Me(t.Context())
+	require.Error(t, err)
+	require.NotEmpty(t, text.String())
+	for _, secret := range secrets {
+		require.NotContains(t, text.String()+err.Error(), secret)
+	}
+}
