@@ -112,13 +112,13 @@ func TestChangesLoseNothingWhileRecordsChange(t *testing.T) {
 	for _, test := range []struct {
 		ties    int
 		shuffle bool
-	}{{1, false}, {4, false}, {35, false}, {35, true}, {120, true}} {
+	}{{1, false}, {4, false}, {35, false}, {35, true}, {70, true}} {
 		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
 			t.Parallel()
-			sim := newSim(t, salesloftest.Config{Seed: 8, People: 240, TieRun: test.ties, ShuffleTies: test.shuffle})
+			sim := newSim(t, salesloftest.Config{Seed: 8, People: 140, TieRun: test.ties, ShuffleTies: test.shuffle})
 			client := newClient(t, sim, salesloft.Config{PageSize: 10})
 			got := collect(t, client, time.Time{}, time.Time{}, func(batch int) {
-				if batch > 60 {
+				if batch > 30 {
 					return
 				}
 				for _, change := range []func(salesloftest.Change) ([]int64, error){sim.Update, sim.Delete, sim.Create} {
