@@ -3,7 +3,9 @@ package forecast
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/revstream/revstream/producers/clari"
 	"github.com/revstream/revstream/producers/clari/claritest"
 	"github.com/revstream/revstream/schemas/exportrun"
 )
@@ -187,4 +190,48 @@ func TestJobThatHasExpiredIsGivenUp(t *testing.T) {
 	require.ErrorContains(t, e.RunOnce(t.Context()), "job unknown or not done")
 	require.Equal(t, map[exportrun.Outcome]int{exportrun.Failed: 1, exportrun.Succeeded: 2}, w.outcomes())
 	w.requireExactlyOnce()
+}
+
+// cutter ends the body of the next results half-way.
+type cutter struct {
+	next http.RoundTripper
+	left int
+}
+
+func (c *cutter) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := c.next.RoundTrip(r)
+	if err != nil || c.left == 0 || !strings.HasSuffix(r.URL.Path, "/results") {
+		return resp, err
+	}
+	c.left--
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, 300), resp.Body}
+	return resp, nil
+}
+
+func TestDownloadThatIsCutShortIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cut  int
+		want map[exportrun.Outcome]int
+	}{
+		"once":      {1, map[exportrun.Outcome]int{exportrun.Succeeded: 2}},
+		"too often": {1 + maxAttempts, map[exportrun.Outcome]int{exportrun.Failed: 1, exportrun.Succeeded: 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, claritest.Config{})
+			e := w.start(options{cfg: twoQuarters, http: &cutter{w.pool, c.cut}})
+			for range c.cut {
+				require.ErrorIs(t, e.RunOnce(t.Context()), clari.ErrBadResults)
+			}
+			if c.cut == 1 {
+				require.NoError(t, e.RunOnce(t.Context()))
+			}
+			require.Equal(t, c.want, w.outcomes())
+			w.requireExactlyOnce()
+		})
+	}
 }

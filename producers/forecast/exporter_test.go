@@ -191,6 +191,20 @@ func TestUpdateThatGoesBackInTimeIsNewest(t *testing.T) {
 	w.requireComplete("2026_Q1")
 }
 
+// TestUserWhoVanishesIsNotDeleted: exports leave users out who have opted out, with all their history.
+func TestUserWhoVanishesIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{})
+	e := w.start(options{cfg: func(c *Config) { c.Quarters = 2 }})
+	require.NoError(t, e.RunOnce(t.Context()))
+	events := w.events()
+	for _, hidden := range []bool{true, false} {
+		require.NoError(t, w.sim.HideUser(events[0].UserID, hidden))
+		require.NoError(t, e.RunOnce(t.Context()))
+		require.Len(t, w.events(), len(events))
+	}
+}
+
 func TestAnswerOfAnotherPeriodIsNotPublished(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, claritest.Config{Quarters: 2})

@@ -18,7 +18,7 @@ import (
 	"github.com/revstream/revstream/schemas/wire"
 )
 
-// Known is what stands on the topic: of each key the newest content and its source version, some 50 bytes a key. It is
+// Known is what stands on the topic: of each key the newest content and its source version, 50 to 100 bytes a key. It is
 // not safe for concurrent use.
 //
 // It must never claim more than the topic has, or a change would be lost for good. So it is only trusted while every

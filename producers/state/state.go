@@ -70,7 +70,16 @@ func (s *Store) Save(ctx context.Context, name string, v any) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	record := &kgo.Record{Topic: schemas.ProducerStateTopic, Key: []byte(s.prefix + name), Value: raw}
-	if err := s.client.ProduceSync(ctx, record).FirstErr(); err != nil {
+	// Not ProduceSync: that waits, whatever ctx says, while a broker that has gone away may have the record.
+	answered := make(chan error, 1)
+	s.client.Produce(ctx, record, func(_ *kgo.Record, err error) { answered <- err })
+	var err error
+	select {
+	case err = <-answered:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("saving state %s%s: %w", s.prefix, name, err)
 	}
 	s.put(name, raw)

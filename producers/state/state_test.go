@@ -1,11 +1,13 @@
 package state_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/pipeline/snapshot"
@@ -91,6 +93,25 @@ func TestErrorsHoldNoValue(t *testing.T) {
 	require.ErrorContains(t, err, "p/token")
 	require.NotContains(t, err.Error(), "s3cr3t")
 	require.ErrorContains(t, s.Save(t.Context(), "token", func() {}), "p/token")
+}
+
+func TestSaveEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	cluster := pipelinetest.Kafka(t, 1, schemas.ProducerStateTopic)
+	s := open(t, cluster, "p")
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan struct{})
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cancel() // with the record on its way
+		cluster.SleepControl(func() { <-answer })
+		return nil, nil, false
+	})
+	require.ErrorIs(t, s.Save(ctx, "n", 1), context.Canceled)
+	close(answer)
+	var n int
+	found, err := s.Load("n", &n)
+	require.NoError(t, err)
+	require.False(t, found, "what is not acknowledged does not count")
 }
 
 func TestMissingTopicIsNamed(t *testing.T) {
