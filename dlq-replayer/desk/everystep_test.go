@@ -89,10 +89,12 @@ func (c *cutConn) cut() {
 func TestFailEveryStep(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func(t *testing.T, cluster *kfake.Cluster, step int64) (reached bool){
-		"request lost":      func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{}) },
-		"answer lost":       func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{after: true}) },
-		"killed before":     func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{kill: true}) },
-		"killed after":      func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{kill: true, after: true}) },
+		"request lost":  func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{}) },
+		"answer lost":   func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{after: true}) },
+		"killed before": func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{kill: true}) },
+		"killed after": func(t *testing.T, c *kfake.Cluster, step int64) bool {
+			return cutAt(t, c, step, &network{kill: true, after: true})
+		},
 		"interrupted":       interruptAt,
 		"refused by broker": refuseAt,
 	} {
@@ -102,7 +104,7 @@ func TestFailEveryStep(t *testing.T) {
 			for ; !last; step++ {
 				t.Run(fmt.Sprint("step ", step), func(t *testing.T) {
 					cluster := pipelinetest.Kafka(t, 2, topics...)
-					letters := peopleLetters(6)
+					letters := peopleLetters(4)
 					write(t, cluster, letters...)
 					last = !fail(t, cluster, step)
 

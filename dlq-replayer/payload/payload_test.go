@@ -1,0 +1,275 @@
+package payload_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/avro"
+	"go.uber.org/goleak"
+
+	"github.com/revstream/revstream/dlq-replayer/payload"
+	"github.com/revstream/revstream/pipeline/deadletter"
+	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/event"
+	"github.com/revstream/revstream/schemas/exportrun"
+	"github.com/revstream/revstream/schemas/forecast"
+	"github.com/revstream/revstream/schemas/money"
+	"github.com/revstream/revstream/schemas/people"
+	"github.com/revstream/revstream/schemas/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// texts is a schema source that knows these IDs.
+type texts map[int]string
+
+func (s texts) SchemaText(_ context.Context, id int) (string, error) {
+	if text, ok := s[id]; ok {
+		return text, nil
+	}
+	return "", &wire.InvalidError{Class: wire.ReasonUnknownSchema, Message: "unknown"}
+}
+
+var registered = texts{
+	1: schemas.MustAvro(people.SchemaFile), 2: schemas.MustAvro(forecast.SchemaFile), 3: schemas.MustAvro(exportrun.SchemaFile),
+	4: `{"type":"record","name":"R","fields":[{"name":"undocumented","type":"string"},{"name":"told","type":"string","doc":"An ID."}]}`,
+	5: `"string"`,
+}
+
+func ptr[T any](v T) *T { return &v }
+
+var version = time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
+
+// person is one whose updated_at is not the source version, which no consumer takes.
+func person(t testing.TB) *people.Person {
+	t.Helper()
+	p := &people.Person{
+		PersonID: 42, FirstName: ptr("Zoë"), Title: ptr("CFO <finance>"), EmailAddress: ptr("zoe@example.com"),
+		UpdatedAt: ptr(version.Add(time.Second)), CadenceIDs: []int64{1, 1 << 60}, Tags: []string{}, ContactRestrictions: []string{},
+		CustomFields: map[string]string{"Nickname": "Zo", "Tier": "1"}, Extra: map[string]string{},
+	}
+	require.NoError(t, event.Seal(p, event.Upsert, version, version.Add(time.Minute), "run"))
+	return p
+}
+
+func amount(t testing.TB) *forecast.Forecast {
+	t.Helper()
+	value, err := money.Parse("-12345678901234567.890000000000000001")
+	require.NoError(t, err)
+	f := &forecast.Forecast{
+		ForecastID: "f", TimePeriodID: "2026_Q1", TimeFrameID: "w", UserID: "u", FieldID: "x", Kind: "forecast", JobID: "j",
+		Value: &value, CurrencyCode: ptr("eur"), UserName: ptr("Zoë"), TimePeriodStart: ptr(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+	}
+	require.NoError(t, event.Seal(f, event.Upsert, version, version, "run"))
+	return f
+}
+
+func encode(t testing.TB, id int, v any) []byte {
+	t.Helper()
+	schema, err := avro.Parse(registered[id])
+	require.NoError(t, err)
+	value, err := wire.NewEncoder(schema, id).Encode(v)
+	require.NoError(t, err)
+	return value
+}
+
+func fields(t testing.TB, id int, v any, reveal bool) map[string]any {
+	t.Helper()
+	doc, err := payload.NewReader(registered).Read(t.Context(), encode(t, id, v))
+	require.NoError(t, err)
+	require.Equal(t, id, doc.SchemaID)
+	raw, err := doc.JSON(reveal)
+	require.NoError(t, err)
+	var got map[string]any
+	require.NoError(t, json.Unmarshal(raw, &got))
+	return got
+}
+
+func TestPersonalDataIsMasked(t *testing.T) {
+	t.Parallel()
+	masked, revealed := fields(t, 1, person(t), false), fields(t, 1, person(t), true)
+	for _, name := range []string{"first_name", "email_address", "custom_fields", "extra"} {
+		require.Equal(t, payload.Mask, masked[name], name)
+		require.NotEqual(t, payload.Mask, revealed[name], name)
+	}
+	require.Nil(t, masked["last_name"], "that nothing is there is no secret, and may be why it failed")
+	require.Equal(t, "CFO <finance>", masked["title"])
+	require.Equal(t, "Zoë", revealed["first_name"])
+	require.Equal(t, map[string]any{"Nickname": "Zo", "Tier": "1"}, revealed["custom_fields"])
+	require.Equal(t, payload.Mask, fields(t, 2, amount(t), false)["user_name"])
+
+	unknown := fields(t, 4, map[string]any{"undocumented": "x", "told": "y"}, false)
+	require.Equal(t, map[string]any{"undocumented": payload.Mask, "told": "y"}, unknown)
+
+	run := &exportrun.ExportRun{RunID: "r", Source: "clari", OfEntity: "forecast", Outcome: exportrun.Failed, Error: ptr("timed out"), Kinds: []string{}}
+	require.NoError(t, event.Seal(run, event.Upsert, version, version, "run"))
+	require.Equal(t, "timed out", fields(t, 3, run, false)["error"], "its doc says that it holds no personal data")
+}
+
+// TestNoFieldOfAPersonSlipsThrough: whatever is typed into the fields that name or reach a person is masked.
+func TestNoFieldOfAPersonSlipsThrough(t *testing.T) {
+	t.Parallel()
+	for name, value := range fields(t, 1, map[string]any{
+		"event_id": "00000000-0000-8000-8000-000000000000", "source_version": version, "observed_at": version, "operation": "UPSERT",
+		"correlation_id": "run", "person_id": 1,
+		"first_name": "private", "last_name": "private", "display_name": "private", "email_address": "private",
+		"full_email_address": "private", "secondary_email_address": "private", "personal_email_address": "private",
+		"phone": "private", "phone_extension": "private", "home_phone": "private", "mobile_phone": "private",
+		"linkedin_url": "private", "personal_website": "private", "twitter_handle": "private",
+		"custom_fields": map[string]any{"private": "private"}, "extra": map[string]any{"private": "private"},
+	}, false) {
+		rendered, err := json.Marshal(value)
+		require.NoError(t, err)
+		require.NotContains(t, string(rendered), "private", name)
+	}
+}
+
+func TestValuesAreReadable(t *testing.T) {
+	t.Parallel()
+	got := fields(t, 2, amount(t), true)
+	require.Equal(t, "-12345678901234567.890000000000000001", got["value"])
+	require.Equal(t, "2026-02-03T04:05:06.789012Z", got["source_version"])
+	require.Equal(t, "2026-01-01", got["time_period_start"])
+
+	doc, err := payload.NewReader(registered).Read(t.Context(), encode(t, 1, person(t)))
+	require.NoError(t, err)
+	raw, err := doc.JSON(true)
+	require.NoError(t, err)
+	require.Regexp(t, `^\{"event_id":"[0-9a-f-]+","source_version":"[^"]+","observed_at":"[^"]+","operation":"UPSERT",`, string(raw), "in the schema's order")
+	require.Contains(t, string(raw), `"cadence_ids":[1,1152921504606846976]`)
+	require.Contains(t, string(raw), `"title":"CFO <finance>"`)
+}
+
+func TestWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	good := encode(t, 1, person(t))
+	for reason, value := range map[string][]byte{
+		wire.ReasonTruncated: good[:3], wire.ReasonMagic: append([]byte{7}, good[1:]...), wire.ReasonUnknownSchema: wire.AppendHeader(nil, 99),
+		wire.ReasonCorrupt: good[:len(good)/2], wire.ReasonIncompatible: wire.AppendHeader(nil, 5),
+	} {
+		_, err := payload.NewReader(registered).Read(t.Context(), value)
+		var invalid *wire.InvalidError
+		require.ErrorAs(t, err, &invalid)
+		require.Equal(t, reason, invalid.Reason())
+	}
+}
+
+func apply(t testing.TB, source wire.SchemaSource, patch string, topic string, key string, value []byte) ([]byte, string, error) {
+	t.Helper()
+	p, err := payload.ParsePatch([]byte(patch))
+	require.NoError(t, err)
+	return payload.NewReader(source).Apply(t.Context(), p, deadletter.Letter{Topic: topic, Key: []byte(key), Value: value})
+}
+
+// TestAPatchMendsWhatConsumersRefuse: and nothing else changes, to the last digit.
+func TestAPatchMendsWhatConsumersRefuse(t *testing.T) {
+	t.Parallel()
+	before := person(t)
+	require.Error(t, event.Check(before, []byte(before.Key())))
+	value, refusal, err := apply(t, registered,
+		`{"updated_at":"2026-02-03T04:05:06.789012Z","title":null,"custom_fields":{"Tier":"2","Nickname":null},"tags":["a"]}`,
+		schemas.PeopleTopic, before.Key(), encode(t, 1, before))
+	require.NoError(t, err)
+	require.Empty(t, refusal)
+	after := new(people.Person)
+	require.NoError(t, wire.NewDecoder(people.Schema, registered).Decode(t.Context(), value, after))
+	require.NoError(t, event.Check(after, []byte(before.Key())))
+	want := person(t)
+	want.UpdatedAt, want.Title, want.CustomFields, want.Tags = ptr(version), nil, map[string]string{"Tier": "2"}, []string{"a"}
+	require.Equal(t, want, after)
+
+	f := amount(t)
+	value, refusal, err = apply(t, registered, `{"currency_code":"EUR"}`, schemas.ForecastTopic, f.Key(), encode(t, 2, f))
+	require.NoError(t, err)
+	require.Empty(t, refusal)
+	f.CurrencyCode = ptr("EUR")
+	require.Equal(t, encode(t, 2, f), value)
+
+	value, refusal, err = apply(t, registered, `{"currency_code":"EUR","value":12345678901234567890.000000000000000001}`, schemas.ForecastTopic, f.Key(), encode(t, 2, f))
+	require.NoError(t, err)
+	require.Empty(t, refusal)
+	parsed, err := money.Parse("12345678901234567890.000000000000000001")
+	require.NoError(t, err)
+	f.Value = &parsed
+	require.Equal(t, encode(t, 2, f), value)
+}
+
+func TestAPatchIsRefused(t *testing.T) {
+	t.Parallel()
+	p := person(t)
+	good := encode(t, 1, p)
+	for name, c := range map[string]struct {
+		patch, topic string
+		value        []byte
+		want         string
+	}{
+		"would fail again":    {`{"title":"x"}`, schemas.PeopleTopic, good, "updated_at is not the source_version"},
+		"event ID":            {`{"event_id":"0194a1b2-0000-8000-8000-000000000000"}`, schemas.PeopleTopic, good, "event_id"},
+		"source version":      {`{"source_version":"2026-02-03T04:05:07.789012Z"}`, schemas.PeopleTopic, good, "source_version"},
+		"operation":           {`{"operation":"DELETE"}`, schemas.PeopleTopic, good, "operation"},
+		"key":                 {`{"person_id":43,"updated_at":null}`, schemas.PeopleTopic, good, "key"},
+		"unknown field":       {`{"titel":"x"}`, schemas.PeopleTopic, good, `"titel"`},
+		"wrong type":          {`{"tags":"private"}`, schemas.PeopleTopic, good, "does not fit schema 1"},
+		"required field gone": {`{"person_id":null}`, schemas.PeopleTopic, good, "does not fit schema 1"},
+		"corrupt value":       {`{"title":"x"}`, schemas.PeopleTopic, good[:40], wire.ReasonCorrupt},
+		"unknown topic":       {`{"title":"x"}`, "other.v1", good, "other.v1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			value, refusal, err := apply(t, registered, c.patch, c.topic, p.Key(), c.value)
+			require.NoError(t, err)
+			require.Contains(t, refusal, c.want)
+			require.NotContains(t, refusal, "private")
+			require.Nil(t, value)
+		})
+	}
+}
+
+// away is a registry that does not answer.
+type away struct{}
+
+func (away) SchemaText(context.Context, int) (string, error) {
+	return "", errors.New("registry is away")
+}
+
+func TestAnOutageIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	_, refusal, err := apply(t, away{}, `{}`, schemas.PeopleTopic, "k", encode(t, 1, person(t)))
+	require.ErrorContains(t, err, "registry is away")
+	require.Empty(t, refusal)
+}
+
+func TestParsePatch(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{``, `{`, `[]`, `null`, `"private"`, `{"a":1}{}`, `{"a":1} x`, `{a:1}`} {
+		_, err := payload.ParsePatch([]byte(text))
+		require.ErrorContains(t, err, "the patch is ", text)
+		require.NotContains(t, err.Error(), "private")
+	}
+}
+
+func FuzzApply(f *testing.F) {
+	reader := payload.NewReader(registered)
+	good := encode(f, 1, person(f))
+	for _, patch := range []string{`{"updated_at":null}`, `{"custom_fields":{"a":{"b":null}}}`, `{"person_id":1e9}`, `{"tags":[null]}`, `{"title":{"string":"x"}}`} {
+		f.Add([]byte(patch), good)
+	}
+	f.Fuzz(func(t *testing.T, raw, value []byte) {
+		patch, err := payload.ParsePatch(raw)
+		if err != nil {
+			return
+		}
+		patched, refusal, err := reader.Apply(t.Context(), patch, deadletter.Letter{Topic: schemas.PeopleTopic, Key: []byte("salesloft:42"), Value: value})
+		require.NoError(t, err)
+		if refusal != "" {
+			return
+		}
+		got := new(people.Person)
+		require.NoError(t, wire.NewDecoder(people.Schema, registered).Decode(t.Context(), patched, got))
+		require.NoError(t, event.Check(got, []byte("salesloft:42")))
+	})
+}
