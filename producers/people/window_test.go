@@ -63,10 +63,10 @@ func TestEachPersonIsPublishedOnce(t *testing.T) {
 // TestTiesAndChangesDuringTheWalk: bulk updates larger than a page, while the source changes under each request.
 func TestTiesAndChangesDuringTheWalk(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, salesloftest.Config{Seed: 2, People: 400, TieRun: 110})
+	w := newWorld(t, salesloftest.Config{Seed: 2, People: 160, TieRun: 45, ShuffleTies: true})
 	left := 20
 	p := w.start(func(_ *Config, api *salesloft.Config, deps *Deps) {
-		api.PageSize = 50
+		api.PageSize = 20
 		deps.Source = &meddlingSource{meddle: func(context.Context, int) error {
 			if left--; left >= 0 {
 				w.update(salesloftest.Change{Count: 5, SameInstant: left%2 == 0})
@@ -74,14 +74,14 @@ func TestTiesAndChangesDuringTheWalk(t *testing.T) {
 			return nil
 		}}
 	})
-	p.checkpointRows = 200
+	p.checkpointRows = 50
 	require.NoError(t, p.RunOnce(t.Context()))
 	require.Negative(t, left, "the walk ended before the changes did")
 	w.requireNothingLost()
 	for id, n := range w.counts() {
 		require.Equal(t, 1, n, id)
 	}
-	w.update(salesloftest.Change{Count: 200, SameInstant: true})
+	w.update(salesloftest.Change{Count: 70, SameInstant: true})
 	require.NoError(t, p.RunOnce(t.Context()))
 	w.requireNothingLost()
 	require.NoError(t, p.RunOnce(t.Context()))
@@ -174,7 +174,7 @@ func (w *world) crashAt(step int) bool {
 // TestAStoppedWindowSavesWhatItHas: after an orderly stop nothing is published again.
 func TestAStoppedWindowSavesWhatItHas(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, salesloftest.Config{Seed: 6, People: 1_000})
+	w := newWorld(t, salesloftest.Config{Seed: 6, People: 600})
 	ctx, stop := context.WithCancel(t.Context())
 	p := w.start(func(_ *Config, _ *salesloft.Config, deps *Deps) {
 		deps.Source = &meddlingSource{meddle: func(ctx context.Context, batch int) error {
@@ -192,7 +192,7 @@ func TestAStoppedWindowSavesWhatItHas(t *testing.T) {
 
 	require.NoError(t, w.start(nil).RunOnce(t.Context()))
 	w.requireNothingLost()
-	require.Len(t, w.events(), 1_000)
+	require.Len(t, w.events(), 600)
 }
 
 func TestAFailedWindowIsMadeUpFor(t *testing.T) {

@@ -111,7 +111,7 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 	}
 	producer, err := New(cfg, logger, deps)
 	require.NoError(t, err)
-	receiver, err := NewReceiver(ReceiverConfig{AckTimeout: 2 * time.Second}, logger, deps.People, func() string { return webhookSecret }, reg)
+	receiver, err := NewReceiver(ReceiverConfig{AckTimeout: 30 * time.Second}, logger, deps.People, func() string { return webhookSecret }, reg)
 	require.NoError(t, err)
 	return &process{Producer: producer, receiver: receiver, source: source, state: store}
 }
