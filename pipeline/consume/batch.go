@@ -34,20 +34,28 @@ func (b *batch[E]) rows() int { return len(b.records) }
 
 // add takes note of a record that the caller has put in items or poison.
 func (b *batch[E]) add(l *lease, rec *kgo.Record) {
+	b.records = append(b.records, record{rec, l})
+	b.bytes += len(rec.Key) + len(rec.Value)
+	b.pass(l, rec)
+}
+
+// pass takes note that a record has been read, which may be the marker of a
+// transaction: there is nothing to store of it, but an offset to commit.
+func (b *batch[E]) pass(l *lease, rec *kgo.Record) {
 	if b.oldest.IsZero() {
 		b.oldest = time.Now()
 	}
-	b.records = append(b.records, record{rec, l})
-	b.bytes += len(rec.Key) + len(rec.Value)
 	b.ends[l] = kgo.EpochOffset{Epoch: rec.LeaderEpoch, Offset: rec.Offset + 1}
 }
+
+func (b *batch[E]) empty() bool { return len(b.ends) == 0 }
 
 func (b *batch[E]) full(cfg Config) bool {
 	return b.rows() >= cfg.BatchRows || b.bytes >= cfg.BatchBytes
 }
 
 func (b *batch[E]) due(cfg Config) bool {
-	return b.rows() > 0 && (b.full(cfg) || time.Since(b.oldest) >= cfg.BatchAge)
+	return !b.empty() && (b.full(cfg) || time.Since(b.oldest) >= cfg.BatchAge)
 }
 
 // earliest is the earliest Kafka timestamp in the batch.

@@ -67,6 +67,7 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		kgo.HeartbeatInterval(l.cfg.SessionTimeout / 4),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // replays are transactions
+		kgo.KeepControlRecords(),                     // else the lag would never be 0 behind one
 		// A new group, and one whose offset has left the log, begins with what
 		// the topic still has.
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -137,7 +138,7 @@ func (l *Loop[E]) fetch(ctx context.Context, client *kgo.Client, out chan<- *bat
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			b = l.admit(ctx, p, b, out)
 		})
-		if b.due(l.cfg) || ctx.Err() != nil && b.rows() > 0 {
+		if b.due(l.cfg) || ctx.Err() != nil && !b.empty() {
 			if !hand(ctx, b, out) {
 				return
 			}
@@ -169,7 +170,7 @@ func hand[E any](ctx context.Context, b *batch[E], out chan<- *batch[E]) bool {
 // ends without an error says that the source is well, so an idle one ends too.
 func (l *Loop[E]) poll(ctx context.Context, client *kgo.Client, b *batch[E]) kgo.Fetches {
 	until := time.Now().Add(l.cfg.RetryMax)
-	if b.rows() > 0 {
+	if !b.empty() {
 		until = b.oldest.Add(l.cfg.BatchAge)
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
@@ -209,6 +210,10 @@ func (l *Loop[E]) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch
 	for _, rec := range p.Records {
 		if ctx.Err() != nil {
 			return b
+		}
+		if rec.Attrs.IsControl() {
+			b.pass(held, rec)
+			continue
 		}
 		event, poison, err := l.read(ctx, rec)
 		switch {
