@@ -90,18 +90,18 @@ func (r *Reader) apply(ctx context.Context, patch Patch, letter deadletter.Lette
 	}
 	for name := range patch {
 		if !slices.ContainsFunc(doc.root.Fields, func(f avro.SchemaField) bool { return f.Name == name }) {
-			return nil, refuse("the patch names field %q, which schema %d does not have", name, doc.SchemaID)
+			return nil, refuse("the patch names field %q, which schema %d does not have", name, doc.id)
 		}
 	}
-	decoder := wire.NewDecoder(kind.schema, r.source)
+	decoder := r.entities[letter.Topic]
 	before, after := kind.empty(), kind.empty()
 	if err := decoder.Decode(ctx, letter.Value, before); err != nil {
 		return nil, err
 	}
 	merged := merge(doc.native, map[string]any(patch))
-	value, err := doc.schema.AppendEncode(wire.AppendHeader(nil, doc.SchemaID), merged)
+	value, err := doc.schema.AppendEncode(wire.AppendHeader(nil, doc.id), merged)
 	if err != nil {
-		return nil, refuse("the patch does not fit schema %d%s", doc.SchemaID, at(err))
+		return nil, refuse("the patch does not fit schema %d%s", doc.id, at(err))
 	}
 	if err := decoder.Decode(ctx, value, after); err != nil {
 		return nil, err

@@ -19,25 +19,59 @@ import (
 // Mask stands in the place of personal data.
 const Mask = "[masked]"
 
-// Reader decodes values with the schemas that wrote them. It is safe for concurrent use.
-type Reader struct{ source wire.SchemaSource }
+// Reader decodes values with the schemas that wrote them, which it fetches once each. It is not safe for concurrent use.
+type Reader struct {
+	source   wire.SchemaSource
+	writers  map[int]*writer          // by schema ID
+	entities map[string]*wire.Decoder // by topic: as its consumers read
+}
+
+// writer is a schema that values were written with.
+type writer struct {
+	id      int
+	schema  *avro.Schema
+	root    *avro.SchemaNode
+	decoder *wire.Decoder
+}
 
 // NewReader makes a reader that finds schemas in source.
-func NewReader(source wire.SchemaSource) *Reader { return &Reader{source: source} }
+func NewReader(source wire.SchemaSource) *Reader {
+	r := &Reader{source: source, writers: map[int]*writer{}, entities: map[string]*wire.Decoder{}}
+	for topic, kind := range entities {
+		r.entities[topic] = wire.NewDecoder(kind.schema, source)
+	}
+	return r
+}
 
 // Document is a decoded value.
 type Document struct {
-	SchemaID int
-	schema   *avro.Schema
-	root     *avro.SchemaNode
-	native   map[string]any // as package avro decodes a record
+	*writer
+	native map[string]any // as package avro decodes a record
 }
+
+// SchemaID is the registry's ID of the schema that wrote the value.
+func (d *Document) SchemaID() int { return d.id }
 
 // Read decodes a value. A value that cannot be decoded is a *wire.InvalidError; any other error is the source's.
 func (r *Reader) Read(ctx context.Context, value []byte) (*Document, error) {
 	id, _, err := wire.Split(value)
 	if err != nil {
 		return nil, err
+	}
+	w, err := r.writer(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	doc := &Document{writer: w}
+	if err := w.decoder.Decode(ctx, value, &doc.native); err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+func (r *Reader) writer(ctx context.Context, id int) (*writer, error) {
+	if w, ok := r.writers[id]; ok {
+		return w, nil
 	}
 	text, err := r.source.SchemaText(ctx, id)
 	if err != nil {
@@ -47,14 +81,12 @@ func (r *Reader) Read(ctx context.Context, value []byte) (*Document, error) {
 	if err != nil {
 		return nil, &wire.InvalidError{Class: wire.ReasonIncompatible, Message: fmt.Sprintf("schema %d is not an Avro schema", id)}
 	}
-	doc := &Document{SchemaID: id, schema: schema, root: schema.Root()}
-	if doc.root.Type != "record" {
+	w := &writer{id: id, schema: schema, root: schema.Root(), decoder: wire.NewDecoder(schema, known{id: text})}
+	if w.root.Type != "record" {
 		return nil, &wire.InvalidError{Class: wire.ReasonIncompatible, Message: fmt.Sprintf("schema %d is not one of a record", id)}
 	}
-	if err := wire.NewDecoder(schema, known{id: text}).Decode(ctx, value, &doc.native); err != nil {
-		return nil, err
-	}
-	return doc, nil
+	r.writers[id] = w
+	return w, nil
 }
 
 // known is a schema source that has been asked already.

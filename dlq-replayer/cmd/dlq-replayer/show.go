@@ -106,7 +106,7 @@ func (c *showCommand) detail(ctx context.Context, e desk.Entry, reader *payload.
 	case err != nil:
 		return nil, fmt.Errorf("SCHEMA_REGISTRY_URL (--schema-registry-url): %w", err)
 	}
-	shown.SchemaID = doc.SchemaID
+	shown.SchemaID = doc.SchemaID()
 	shown.Value, err = doc.JSON(c.Reveal)
 	return shown, err
 }
