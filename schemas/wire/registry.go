@@ -41,10 +41,12 @@ func NewRegistry(baseURL string) (*Registry, error) {
 	return &Registry{client: client}, nil
 }
 
-// Ping asks the registry for its schema types: the readiness check.
+// Ping asks the registry for its global compatibility level: the readiness check.
 func (r *Registry) Ping(ctx context.Context) error {
-	if _, err := r.client.SupportedTypes(ctx); err != nil {
-		return fmt.Errorf("reaching the schema registry: %w", err)
+	for _, res := range r.client.Compatibility(ctx) {
+		if res.Err != nil {
+			return fmt.Errorf("reaching the schema registry: %w", res.Err)
+		}
 	}
 	return nil
 }

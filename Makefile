@@ -1,0 +1,65 @@
+# revstream: `make demo` and `make test` are all that a fresh machine needs, with Go, npm and make.
+
+MODULES  := schemas pipeline producers consumers dlq-replayer deploy/embedded deploy/local
+PACKAGE  := github.com/revstream/revstream
+BIN      := build/bin
+VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -X $(PACKAGE)/pipeline/daemon.version=$(VERSION)
+ENGINE   := deploy/embedded/node_modules/.package-lock.json
+COMMANDS := producers/cmd/... consumers/cmd/... dlq-replayer/cmd/... deploy/embedded/cmd/... deploy/local/cmd/...
+
+# The race detector needs a C compiler on most platforms.
+RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: build ## Lead through the whole pipeline on the embedded stack, and check every number
+	@$(BIN)/revstream-local demo
+
+.PHONY: test
+test: deps ## Run every test: unit, fuzz seeds, integration, end-to-end
+ifeq ($(RACE),)
+	@echo "no C compiler (cc): testing without the race detector"
+endif
+	go test $(RACE) -shuffle=on -timeout=10m work
+
+.PHONY: build
+build: deps ## Build all programs into build/bin
+	@mkdir -p $(BIN)
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./,$(COMMANDS))
+
+.PHONY: deps
+deps: $(ENGINE) ## Fetch the ClickHouse engine that the embedded stack runs on
+
+$(ENGINE): deploy/embedded/package.json deploy/embedded/package-lock.json
+	npm ci --prefix deploy/embedded --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: up
+up: build ## Start everything on this machine and wait until it is healthy
+	@$(BIN)/revstream-local up
+
+.PHONY: down
+down: build ## Stop what `make up` started; the data stays
+	@$(BIN)/revstream-local down
+
+.PHONY: status
+status: build ## Show processes, topics, lag, rows and dead letters
+	@$(BIN)/revstream-local status
+
+.PHONY: schemas
+schemas: build ## Create the topics and register the schemas (KAFKA_BROKERS, SCHEMA_REGISTRY_URL)
+	@$(BIN)/provision
+
+.PHONY: migrate
+migrate: build ## Create or update the tables and views (CLICKHOUSE_URL)
+	@$(BIN)/warehouse migrate
+
+.PHONY: clean
+clean: ## Remove what was built; a running stack is stopped first
+	@if [ -f build/stack/stack.json ] && [ -x $(BIN)/revstream-local ]; then $(BIN)/revstream-local down; fi
+	rm -rf build

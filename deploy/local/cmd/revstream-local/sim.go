@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/revstream/revstream/pipeline/daemon"
+	"github.com/revstream/revstream/pipeline/secret"
+	"github.com/revstream/revstream/producers/clari/claritest"
+	"github.com/revstream/revstream/producers/salesloft/salesloftest"
+)
+
+// drift of a simulator: how much changes by itself, and how often.
+const (
+	driftInterval = 5 * time.Second
+	driftChanges  = 5
+)
+
+// requestPatience is how long requests in hand may take when stopping.
+const requestPatience = 10 * time.Second
+
+type clariCommand struct {
+	Addr   string     `name:"addr" env:"CLARI_ADDR" default:"127.0.0.1:8091" help:"Address of the API."`
+	APIKey secret.Ref `name:"clari-api-key" env:"CLARI_API_KEY" required:"" placeholder:"SECRET" help:"Key that requests must carry."`
+	Seed   uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
+	Users  int        `name:"users" env:"SIM_USERS" default:"50" help:"Users; each has forecasts in every field, week and quarter."`
+	Drift  bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some entries every few seconds."`
+}
+
+func (c *clariCommand) run(ctx context.Context, rt *daemon.Runtime) error {
+	key, err := once(ctx, "CLARI_API_KEY", c.APIKey)
+	if err != nil {
+		return err
+	}
+	sim, err := claritest.New(claritest.Config{Seed: c.Seed, APIKey: key, Users: c.Users})
+	if err != nil {
+		return err
+	}
+	if c.Drift {
+		drift(rt, func() error { _, err := sim.Update(claritest.Update{Entries: driftChanges}); return err })
+	}
+	return serve(ctx, rt, c.Addr, sim)
+}
+
+type salesloftCommand struct {
+	Addr       string     `name:"addr" env:"SALESLOFT_ADDR" default:"127.0.0.1:8092" help:"Address of the API."`
+	APIKey     secret.Ref `name:"salesloft-api-key" env:"SALESLOFT_API_KEY" required:"" placeholder:"SECRET" help:"Bearer token that requests must carry."`
+	Seed       uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
+	People     int        `name:"people" env:"SIM_PEOPLE" default:"2000" help:"People to generate."`
+	PeopleFile string     `name:"people-file" env:"SIM_PEOPLE_FILE" placeholder:"JSON" help:"Recorded answer of GET /v2/people to serve instead of generated people."`
+	Drift      bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some people every few seconds, with webhooks."`
+}
+
+func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
+	key, err := once(ctx, "SALESLOFT_API_KEY", c.APIKey)
+	if err != nil {
+		return err
+	}
+	sim, err := salesloftest.New(salesloftest.Config{Seed: c.Seed, People: c.People, APIKeys: []string{key}})
+	if err != nil {
+		return err
+	}
+	rt.Defer("webhooks", func(context.Context) error { sim.Close(); return nil })
+	if c.PeopleFile != "" {
+		if err := load(sim, c.PeopleFile); err != nil {
+			return err
+		}
+	}
+	// Recorded people stay as they were recorded.
+	if c.Drift && c.PeopleFile == "" {
+		drift(rt, func() error { _, err := sim.Update(salesloftest.Change{Count: driftChanges}); return err })
+	}
+	return serve(ctx, rt, c.Addr, sim)
+}
+
+func load(sim *salesloftest.Simulator, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("SIM_PEOPLE_FILE (--people-file): %w", err)
+	}
+	defer file.Close()
+	if err := sim.LoadRecorded(file); err != nil {
+		return fmt.Errorf("SIM_PEOPLE_FILE (--people-file): reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// once reads a secret that does not rotate while the simulator runs.
+func once(ctx context.Context, name string, ref secret.Ref) (string, error) {
+	value, err := secret.Open(ctx, name, ref)
+	if err != nil {
+		return "", err
+	}
+	return value.Get(), value.Close()
+}
+
+func drift(rt *daemon.Runtime, change func() error) {
+	rt.Go("drift", func(ctx context.Context) error {
+		ticker := time.NewTicker(driftInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticker.C:
+				if err := change(); err != nil {
+					return fmt.Errorf("changing the data: %w", err)
+				}
+			}
+		}
+	})
+}
+
+// serve answers on addr until the process stops.
+func serve(ctx context.Context, rt *daemon.Runtime, addr string, handler http.Handler) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use; choose another with --addr", addr)
+	}
+	if err != nil {
+		return fmt.Errorf("listening on %s (--addr): %w", addr, err)
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(rt.Logger.Handler(), slog.LevelWarn),
+	}
+	rt.Go("simulator", func(ctx context.Context) error {
+		failed := make(chan error, 1)
+		go func() { failed <- server.Serve(listener) }()
+		select {
+		case err := <-failed:
+			return fmt.Errorf("serving: %w", err)
+		case <-ctx.Done():
+		}
+		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestPatience)
+		defer cancel()
+		return server.Shutdown(deadline)
+	})
+	return nil
+}

@@ -1,0 +1,136 @@
+// Package stack owns the processes of the whole pipeline on one machine: which there are, how they are started, found again and stopped.
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Addrs are where the parts listen.
+type Addrs struct {
+	Broker           string `name:"broker-addr" env:"BROKER_ADDR" default:"127.0.0.1:9092" help:"Kafka broker." group:"Addresses"`
+	Registry         string `name:"registry-addr" env:"REGISTRY_ADDR" default:"127.0.0.1:8081" help:"Schema registry." group:"Addresses"`
+	ClickHouse       string `name:"clickhouse-addr" env:"CLICKHOUSE_ADDR" default:"127.0.0.1:8123" help:"ClickHouse's HTTP interface." group:"Addresses"`
+	Clari            string `name:"clari-addr" env:"CLARI_ADDR" default:"127.0.0.1:8091" help:"Clari simulator." group:"Addresses"`
+	Salesloft        string `name:"salesloft-addr" env:"SALESLOFT_ADDR" default:"127.0.0.1:8092" help:"Salesloft simulator." group:"Addresses"`
+	ForecastProducer string `name:"forecast-producer-addr" env:"FORECAST_PRODUCER_ADDR" default:"127.0.0.1:8101" help:"Health and metrics of forecast-producer." group:"Addresses"`
+	PeopleProducer   string `name:"people-producer-addr" env:"PEOPLE_PRODUCER_ADDR" default:"127.0.0.1:8102" help:"Health and metrics of people-producer." group:"Addresses"`
+	ForecastConsumer string `name:"forecast-consumer-addr" env:"FORECAST_CONSUMER_ADDR" default:"127.0.0.1:8103" help:"Health and metrics of forecast-consumer." group:"Addresses"`
+	PeopleConsumer   string `name:"people-consumer-addr" env:"PEOPLE_CONSUMER_ADDR" default:"127.0.0.1:8104" help:"Health and metrics of people-consumer." group:"Addresses"`
+	Webhooks         string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:"127.0.0.1:8112" help:"Webhook receiver of people-producer." group:"Addresses"`
+}
+
+// fields lists the addresses, for what is done to all of them.
+func (a *Addrs) fields() []*string {
+	return []*string{
+		&a.Broker, &a.Registry, &a.ClickHouse, &a.Clari, &a.Salesloft,
+		&a.ForecastProducer, &a.PeopleProducer, &a.ForecastConsumer, &a.PeopleConsumer, &a.Webhooks,
+	}
+}
+
+// FreeAddrs returns addresses on ports that are free now. They are all held
+// until the last one is found, so that no two are the same.
+func FreeAddrs() (Addrs, error) {
+	var a Addrs
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close() // nobody has connected
+		}
+	}()
+	for _, field := range a.fields() {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return a, fmt.Errorf("finding a free port: %w", err)
+		}
+		held = append(held, l)
+		*field = l.Addr().String()
+	}
+	return a, nil
+}
+
+// Sources says what the simulators have.
+type Sources struct {
+	Seed   uint64 `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the generated data." group:"Simulated data"`
+	People int    `name:"people" env:"SIM_PEOPLE" default:"2000" help:"People in the Salesloft simulator." group:"Simulated data"`
+	// PeopleFile replaces the generated people.
+	PeopleFile string `name:"people-file" env:"SIM_PEOPLE_FILE" placeholder:"JSON" type:"existingfile" help:"Recorded answer of GET /v2/people to serve instead of generated people." group:"Simulated data"`
+	Users      int    `name:"users" env:"SIM_USERS" default:"50" help:"Users in the Clari simulator; each has forecasts in every field, week and quarter." group:"Simulated data"`
+	// Drift makes the simulators change their data by themselves.
+	Drift bool `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Let the simulators change some of their data every few seconds." group:"Simulated data"`
+}
+
+// Config says where a stack is.
+type Config struct {
+	Dir     string // data, logs and the list of processes
+	BinDir  string // where the programs are
+	Addrs   Addrs
+	Sources Sources
+}
+
+// BinDir is where the running program is, and its siblings with it.
+func BinDir() (string, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding the programs: %w", err)
+	}
+	return filepath.Dir(executable), nil
+}
+
+// Local credentials of the simulators. They open nothing else.
+const (
+	clariKey        = "local-clari-key"
+	salesloftKey    = "local-salesloft-key"
+	webhookSecret   = "local-webhook-secret"
+	localDatabase   = "revenue"
+	webhookCallback = "/webhooks/salesloft"
+)
+
+// Environment is what every program of the stack runs with: the settings, and
+// nothing of the caller's environment that could mean another system.
+func (c Config) Environment() []string {
+	env := []string{
+		"KAFKA_BROKERS=" + c.Addrs.Broker,
+		"SCHEMA_REGISTRY_URL=http://" + c.Addrs.Registry,
+		"CLICKHOUSE_URL=" + c.ClickHouseURL(),
+		"CLARI_BASE_URL=http://" + c.Addrs.Clari + "/v4",
+		"CLARI_API_KEY=" + clariKey,
+		"CLARI_FORECAST_IDS=forecast",
+		"CLARI_POLL_INTERVAL=200ms",
+		"CLARI_INTERVAL=30s",
+		"SALESLOFT_BASE_URL=http://" + c.Addrs.Salesloft + "/v2",
+		"SALESLOFT_TOKEN_URL=http://" + c.Addrs.Salesloft + "/oauth/token",
+		"SALESLOFT_API_KEY=" + salesloftKey,
+		"SALESLOFT_WEBHOOK_SECRET=" + webhookSecret,
+		"SALESLOFT_WEBHOOK_CALLBACK_URL=" + c.WebhookURL(),
+		"WEBHOOK_ADDR=" + c.Addrs.Webhooks,
+		"POLL_INTERVAL=10s",
+	}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TZ", "CHDB_LIB"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// ClickHouseURL is the URL of the warehouse's database.
+func (c Config) ClickHouseURL() string { return "http://" + c.Addrs.ClickHouse + "/" + localDatabase }
+
+// portError says how to get out of a port that is in use.
+func portError(name, flag, addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use, so %s cannot listen there; choose another with --%s", addr, name, flag)
+	}
+	return fmt.Errorf("listening on %s for %s (--%s): %w", addr, name, flag, err)
+}
+
+// WebhookURL is where people-producer takes webhooks.
+func (c Config) WebhookURL() string { return "http://" + c.Addrs.Webhooks + webhookCallback }
+
+// WebhookSecret signs them.
+func (c Config) WebhookSecret() string { return webhookSecret }

@@ -1,0 +1,116 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Names of the parts.
+const (
+	Broker           = "broker"
+	Registry         = "registry"
+	ClickHouse       = "clickhouse"
+	Clari            = "clari"
+	Salesloft        = "salesloft"
+	ForecastProducer = "forecast-producer"
+	PeopleProducer   = "people-producer"
+	ForecastConsumer = "forecast-consumer"
+	PeopleConsumer   = "people-consumer"
+)
+
+// Surroundings are what revstream needs around it; they start first.
+var Surroundings = []string{Broker, Registry, ClickHouse, Clari, Salesloft}
+
+// Services are revstream's own.
+var Services = []string{ForecastConsumer, PeopleConsumer, ForecastProducer, PeopleProducer}
+
+// part is a program that runs for as long as the stack does.
+type part struct {
+	name  string
+	flag  string // of `up`, to give it another address
+	addr  string
+	args  []string // program first, without its folder
+	env   []string
+	ready func(context.Context) error
+}
+
+func (s *Stack) part(name string) (part, error) {
+	a := s.cfg.Addrs
+	data := func(part string) string { return filepath.Join(s.cfg.Dir, "data", part) }
+	switch name {
+	case Broker:
+		return part{name: name, flag: "broker-addr", addr: a.Broker, ready: dials(a.Broker),
+			args: []string{"embedded", "broker", "--addr=" + a.Broker, "--data-dir=" + data(name)}}, nil
+	case Registry:
+		return part{name: name, flag: "registry-addr", addr: a.Registry, ready: answers(a.Registry, "/subjects"),
+			args: []string{"embedded", "registry", "--addr=" + a.Registry, "--data-dir=" + data(name)}}, nil
+	case ClickHouse:
+		return part{name: name, flag: "clickhouse-addr", addr: a.ClickHouse, ready: answers(a.ClickHouse, "/ping"),
+			args: []string{"embedded", "clickhouse", "--addr=" + a.ClickHouse, "--data-dir=" + data(name)}}, nil
+	case Clari:
+		src := s.cfg.Sources
+		return part{name: name, flag: "clari-addr", addr: a.Clari, ready: answers(a.Clari, "/_sim/stats"),
+			args: []string{"revstream-local", "sim", "clari", "--addr=" + a.Clari, "--seed=" + fmt.Sprint(src.Seed),
+				"--users=" + strconv.Itoa(src.Users), "--drift=" + strconv.FormatBool(src.Drift)},
+			env: []string{"CLARI_API_KEY=" + clariKey}}, nil
+	case Salesloft:
+		src := s.cfg.Sources
+		return part{name: name, flag: "salesloft-addr", addr: a.Salesloft, ready: answers(a.Salesloft, "/_sim/stats"),
+			args: []string{"revstream-local", "sim", "salesloft", "--addr=" + a.Salesloft, "--seed=" + fmt.Sprint(src.Seed),
+				"--people=" + strconv.Itoa(src.People), "--people-file=" + src.PeopleFile, "--drift=" + strconv.FormatBool(src.Drift)},
+			env: []string{"SALESLOFT_API_KEY=" + salesloftKey}}, nil
+	case ForecastProducer:
+		return s.service(name, "forecast-producer-addr", a.ForecastProducer), nil
+	case PeopleProducer:
+		return s.service(name, "people-producer-addr", a.PeopleProducer), nil
+	case ForecastConsumer:
+		return s.service(name, "forecast-consumer-addr", a.ForecastConsumer), nil
+	case PeopleConsumer:
+		return s.service(name, "people-consumer-addr", a.PeopleConsumer), nil
+	}
+	return part{}, fmt.Errorf("there is no part %q in the stack", name)
+}
+
+func (s *Stack) service(name, flag, addr string) part {
+	return part{name: name, flag: flag, addr: addr, args: []string{name}, env: []string{"HTTP_ADDR=" + addr}, ready: answers(addr, "/readyz")}
+}
+
+// probe keeps no connections: the parts come and go.
+var probe = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+// answers is ready when a GET is answered with 200.
+func answers(addr, path string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+		if err != nil {
+			return fmt.Errorf("asking %s: %w", addr, err)
+		}
+		resp, err := probe.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // only to say more
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("GET %s: status %d: %s", path, resp.StatusCode, body)
+		}
+		return nil
+	}
+}
+
+// dials is ready when a connection is accepted.
+func dials(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}
