@@ -142,6 +142,7 @@ SELECT
     job_id,
     source_version,
     observed_at,
+    correlation_id,
     ingested_at
 FROM forecast_current FINAL
 COMMENT 'One row for each forecast value: forecast, period, week, user, field, kind; newest source version, deletes hidden.';

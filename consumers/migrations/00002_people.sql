@@ -247,6 +247,7 @@ SELECT
     extra,
     source_version,
     observed_at,
+    correlation_id,
     ingested_at
 FROM people_current FINAL
 COMMENT 'One row for each Salesloft person; newest source version, deletes hidden.';

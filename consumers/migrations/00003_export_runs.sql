@@ -109,6 +109,7 @@ SELECT
     error,
     source_version,
     observed_at,
+    correlation_id,
     ingested_at
 FROM export_runs_current FINAL
 COMMENT 'One row for each export job or sync window; newest source version, deletes hidden.';

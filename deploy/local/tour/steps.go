@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/revstream/revstream/deploy/local/stack"
+	"github.com/revstream/revstream/producers/clari/claritest"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
 )
 
@@ -90,19 +91,37 @@ func (t *Tour) outOfOrder(ctx context.Context) (string, error) {
 		return "", err
 	}
 	list := join(ids)
-	var versions, older int64
+	var versions, older, published int64
 	err = errors.Join(
+		t.numbers(ctx, lastPublished, &published),
 		t.numbers(ctx, "SELECT uniqExact(event_id) FROM people_history WHERE person_id IN ("+list+")", &versions),
 		t.numbers(ctx, "SELECT count() FROM people AS p INNER JOIN (SELECT person_id, max(updated_at) AS newest FROM people_history GROUP BY person_id) AS h USING (person_id) WHERE p.updated_at < h.newest", &older))
 	if err != nil {
 		return "", err
 	}
 	added := t.counts["forecast"].Unique - before["forecast"].Unique
-	return fmt.Sprintf("%d changed forecasts; %d people whose older version came last, and whose newest one shows", added, len(ids)), errors.Join(
-		equal("further versions of forecasts", added, int64(len(changes))),
+	return fmt.Sprintf("%d changed forecast entries show; %d people whose older version came last show the newest", len(changes), len(ids)), errors.Join(
+		equal("events against the producer's account", added, published), t.sameForecasts(ctx, changes),
 		equal("further forecast keys", t.counts["forecast"].Rows, before["forecast"].Rows),
 		equal("versions of those people", versions, int64(3*len(ids))),
 		equal("people who show an older version", older, 0), t.samePeople(ctx))
+}
+
+// lastPublished is what forecast-producer says that its last cycle published.
+const lastPublished = "SELECT sum(rows_published) FROM export_runs WHERE source = 'clari' GROUP BY correlation_id ORDER BY max(completed_at) DESC LIMIT 1"
+
+// sameForecasts looks each changed value up in ClickHouse.
+func (t *Tour) sameForecasts(ctx context.Context, changes []claritest.Change) error {
+	values := make([]string, len(changes))
+	for i, c := range changes {
+		values[i] = fmt.Sprintf("('%s','%s','%s','%s','%s',toDecimal128('%s', 18))", c.TimePeriodID, c.TimeFrameID, c.UserID, c.FieldID, c.Kind, c.Value)
+	}
+	var found int64
+	if err := t.numbers(ctx, "SELECT count() FROM forecast WHERE (time_period_id, time_frame_id, user_id, field_id, kind, assumeNotNull(value)) IN ("+
+		strings.Join(values, ", ")+")", &found); err != nil {
+		return err
+	}
+	return equal("changed values that ClickHouse shows", found, int64(len(changes)))
 }
 
 // lateVersions changes people twice: the first change is known to nobody until
