@@ -35,9 +35,10 @@ type Sink[E any] interface {
 
 // DeadLetters takes what cannot succeed.
 type DeadLetters interface {
-	// Write returns once all of it is acknowledged. The loop retries an error
-	// until it passes, unless it is a *FatalError.
-	Write(ctx context.Context, poison []Poison) error
+	// Write returns once all of it is acknowledged, or with an error and what is
+	// left. The loop tries again with that until it passes, unless the error is
+	// a *FatalError.
+	Write(ctx context.Context, poison []Poison) (left []Poison, err error)
 }
 
 // Stage says where in the loop a record turned out to be poison.

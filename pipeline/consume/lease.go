@@ -3,6 +3,7 @@ package consume
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -27,6 +28,7 @@ type partition struct {
 type leases struct {
 	mu    sync.Mutex
 	owned map[partition]*lease
+	held  atomic.Int64 // len(owned), for those who cannot wait for a commit
 }
 
 func (ls *leases) assigned(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
@@ -37,11 +39,12 @@ func (ls *leases) assigned(_ context.Context, _ *kgo.Client, parts map[string][]
 			ls.owned[partition{topic, id}] = &lease{topic: topic, partition: id}
 		}
 	}
+	ls.held.Store(int64(len(ls.owned)))
 }
 
 // ended is called when partitions are revoked or lost, before another member
 // gets them. It waits for a commit that is under way, as commit holds the lock.
-func (ls *leases) ended(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+func (ls *leases) ended(parts map[string][]int32) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for topic, ids := range parts {
@@ -52,6 +55,7 @@ func (ls *leases) ended(_ context.Context, _ *kgo.Client, parts map[string][]int
 			}
 		}
 	}
+	ls.held.Store(int64(len(ls.owned)))
 }
 
 // of returns the lease of a partition, or nil where it was taken away between
@@ -60,12 +64,6 @@ func (ls *leases) of(topic string, id int32) *lease {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	return ls.owned[partition{topic, id}]
-}
-
-func (ls *leases) count() int {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	return len(ls.owned)
 }
 
 // commit commits the ends of those leases that still hold.

@@ -73,9 +73,16 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(int32(min(l.cfg.BatchBytes, 64<<20))),
 		kgo.OnPartitionsAssigned(l.leases.assigned),
-		kgo.OnPartitionsRevoked(l.leases.ended),
-		kgo.OnPartitionsLost(l.leases.ended),
+		kgo.OnPartitionsRevoked(l.ended),
+		kgo.OnPartitionsLost(l.ended),
 	}
+}
+
+// ended takes note that partitions are another member's from now on, whose lag
+// is that member's to show.
+func (l *Loop[E]) ended(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+	l.leases.ended(parts)
+	l.metrics.ended(parts[l.cfg.Topic])
 }
 
 // Check is a readiness check: an error while the source or the sink is away.
@@ -88,7 +95,7 @@ func (l *Loop[E]) Check(ctx context.Context) (map[string]any, error) {
 	if details == nil {
 		details = make(map[string]any)
 	}
-	details["partitions"] = l.leases.count()
+	details["partitions"] = l.leases.held.Load()
 	return details, errors.Join(sinkErr, sourceErr)
 }
 
@@ -108,8 +115,7 @@ func (l *Loop[E]) Run(ctx context.Context, client *kgo.Client) error {
 	batches := make(chan *batch[E], 1)
 	group.Go(func() error {
 		defer close(batches)
-		l.fetch(fetchCtx, client, batches)
-		return nil
+		return l.fetch(fetchCtx, client, batches)
 	})
 	group.Go(func() error {
 		for b := range batches {
@@ -127,25 +133,26 @@ func (l *Loop[E]) Run(ctx context.Context, client *kgo.Client) error {
 	return err
 }
 
-// fetch polls and decodes until ctx ends, and hands batches on.
-func (l *Loop[E]) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch[E]) {
+// fetch polls and decodes until ctx ends, and hands batches on. Its only error
+// is that the client was closed before that.
+func (l *Loop[E]) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch[E]) error {
 	b := newBatch[E]()
 	for {
 		fetches := l.poll(ctx, client, b)
-		if fetches.IsClientClosed() {
-			return
+		if fetches.IsClientClosed() && ctx.Err() == nil {
+			return fmt.Errorf("polling %s: %w", l.cfg.Topic, kgo.ErrClientClosed)
 		}
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			b = l.admit(ctx, p, b, out)
 		})
 		if b.due(l.cfg) || ctx.Err() != nil && !b.empty() {
 			if !hand(ctx, b, out) {
-				return
+				return nil
 			}
 			b = newBatch[E]()
 		}
 		if ctx.Err() != nil {
-			return
+			return nil
 		}
 	}
 }
@@ -177,7 +184,7 @@ func (l *Loop[E]) poll(ctx context.Context, client *kgo.Client, b *batch[E]) kgo
 	defer cancel()
 	fetches := client.PollRecords(ctx, l.cfg.BatchRows)
 	healthy := true
-	fetches.EachError(func(topic string, partition int32, err error) {
+	fetches.EachError(func(_ string, partition int32, err error) {
 		if ctx.Err() != nil || errors.Is(err, kgo.ErrClientClosed) {
 			return
 		}
@@ -189,7 +196,7 @@ func (l *Loop[E]) poll(ctx context.Context, client *kgo.Client, b *batch[E]) kgo
 		if l.fetchDown.IsZero() {
 			l.fetchDown = time.Now()
 		}
-		l.source.Observe(resilience.Outage{What: "topic " + topic, Since: l.fetchDown, Err: err})
+		l.source.Observe(resilience.Outage{What: "topic " + l.cfg.Topic, Since: l.fetchDown, Err: err})
 	})
 	if healthy {
 		l.fetchDown = time.Time{}
@@ -293,19 +300,26 @@ func (l *Loop[E]) settle(ctx context.Context, client *kgo.Client, b *batch[E]) e
 	if err := l.judge(b, poison); err != nil {
 		return &FatalError{err}
 	}
-	if len(poison) > 0 {
-		err := resilience.Forever(ctx, patience, l.logger, "dead letters", func(ctx context.Context) error {
-			return l.letters.Write(ctx, poison)
+	if left := poison; len(left) > 0 {
+		err := resilience.Forever(ctx, patience, l.logger, "dead letters", func(ctx context.Context) (err error) {
+			left, err = l.letters.Write(ctx, left)
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("dead-lettering %d records: %w", len(poison), err)
 		}
 	}
-	if err := l.leases.commit(ctx, client, b.ends); err != nil {
-		// What is stored is stored: the next commit covers this one, and what
-		// is read again before that is dropped as duplicates.
-		l.metrics.commitErrors.Inc()
-		l.logger.WarnContext(ctx, "committing", "error", err)
+	// On a topic that has gone quiet no later commit would make up for this one.
+	// A lease that ends meanwhile ends the tries: there is nothing to commit then.
+	err := resilience.Forever(ctx, patience, l.logger, "offset commit", func(ctx context.Context) error {
+		err := l.leases.commit(ctx, client, b.ends)
+		if err != nil {
+			l.metrics.commitErrors.Inc()
+		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	l.metrics.settled(b.rows(), b.earliest(), time.Since(start), poison)
 	return nil

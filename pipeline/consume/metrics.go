@@ -35,7 +35,7 @@ func newMetrics(reg prometheus.Registerer, topic string) *metrics {
 		visible: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "revstream_consume_visible_seconds", Help: "Age of a batch's oldest record, by its Kafka timestamp, when the batch was settled.", Buckets: prometheus.ExponentialBuckets(0.01, 3, 12)}),
 		commitErrors: f.NewCounter(prometheus.CounterOpts{
-			Name: "revstream_consume_commit_errors_total", Help: "Commits that failed; their records may be read again."}),
+			Name: "revstream_consume_commit_errors_total", Help: "Tries of a commit that failed."}),
 		lag: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "revstream_consume_lag_records", Help: "Records between the last one polled and the end of the partition."}, []string{"partition"}),
 	}
@@ -44,6 +44,12 @@ func newMetrics(reg prometheus.Registerer, topic string) *metrics {
 func (m *metrics) polled(p kgo.FetchTopicPartition) {
 	if n := len(p.Records); n > 0 {
 		m.lag.WithLabelValues(strconv.Itoa(int(p.Partition))).Set(float64(p.HighWatermark - p.Records[n-1].Offset - 1))
+	}
+}
+
+func (m *metrics) ended(partitions []int32) {
+	for _, p := range partitions {
+		m.lag.DeleteLabelValues(strconv.Itoa(int(p)))
 	}
 }
 

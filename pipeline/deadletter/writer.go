@@ -39,24 +39,30 @@ func Options() []kgo.Opt {
 	return []kgo.Opt{kgo.ProducerBatchMaxBytes(maxRecordBytes)}
 }
 
-// Write returns once every letter is acknowledged by all in-sync replicas. A
-// letter written twice, because an answer got lost, is harmless: replaying
-// both gives one event.
-func (w *Writer) Write(ctx context.Context, poison []consume.Poison) error {
+// Write returns once every letter is acknowledged by all in-sync replicas, or
+// what was not. A letter written twice, because an answer got lost, is
+// harmless: replaying both gives one event.
+func (w *Writer) Write(ctx context.Context, poison []consume.Poison) (left []consume.Poison, err error) {
 	records := make([]*kgo.Record, len(poison))
+	origins := make(map[*kgo.Record]consume.Poison, len(poison))
 	for i, p := range poison {
 		records[i] = w.letter(p)
+		origins[records[i]] = p
 	}
-	err := w.client.ProduceSync(ctx, records...).FirstErr()
+	for _, result := range w.client.ProduceSync(ctx, records...) {
+		if result.Err != nil {
+			left, err = append(left, origins[result.Record]), result.Err
+		}
+	}
 	switch {
 	case err == nil:
-		return nil
+		return nil, nil
 	case errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.TopicAuthorizationFailed):
 		// Skipping the letter would lose it, so the consumer waits, degraded,
 		// until an operator has mended the topic.
-		return fmt.Errorf("writing dead letters to %s (provision creates the topic; its max.message.bytes must hold the letter): %w", records[0].Topic, err)
+		return left, fmt.Errorf("writing dead letters to %s (provision creates the topic; its max.message.bytes must hold the letter): %w", records[0].Topic, err)
 	default:
-		return fmt.Errorf("writing dead letters: %w", err)
+		return left, fmt.Errorf("writing dead letters: %w", err)
 	}
 }
 

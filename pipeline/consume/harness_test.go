@@ -1,0 +1,298 @@
+package consume_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/revstream/revstream/pipeline/consume"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
+)
+
+const (
+	topic = "events"
+	group = "readers"
+)
+
+// at is a record's place in the topic.
+type at struct {
+	partition int32
+	offset    int64
+}
+
+func place(rec *kgo.Record) at { return at{rec.Partition, rec.Offset} }
+
+// commit is one request of a member that the broker was asked to carry out.
+type commit struct {
+	member string
+	ends   map[int32]int64
+}
+
+// ledger is what the sinks, the dead letters and the broker saw, of all
+// members of the group. It checks the loop's invariant at each commit request:
+// everything before the offset was stored or dead-lettered, and the offset is
+// one past the last of that.
+type ledger struct {
+	mu      sync.Mutex
+	settled map[at]int // how often
+	stored  [][]at     // batches, in the order of their ends
+	letters []consume.Poison
+	commits []commit
+	last    *kmsg.OffsetCommitRequest
+	wrong   []string
+}
+
+// broker starts a cluster with the topic, and a ledger that observes its commits.
+func broker(t *testing.T, partitions int32) (*kfake.Cluster, *ledger) {
+	t.Helper()
+	cluster := pipelinetest.Kafka(t, partitions, topic)
+	seen := &ledger{settled: make(map[at]int)}
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Observe: true, Count: -1, When: seen.committing})
+	t.Cleanup(func() {
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		require.Empty(t, seen.wrong)
+	})
+	return cluster, seen
+}
+
+func (l *ledger) committing(req kmsg.Request) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := req.(*kmsg.OffsetCommitRequest)
+	if r == l.last { // the broker asks once for each selector
+		return true
+	}
+	l.last = r
+	c := commit{member: r.MemberID, ends: make(map[int32]int64)}
+	for _, p := range r.Topics[0].Partitions {
+		c.ends[p.Partition] = p.Offset
+		for o := range p.Offset {
+			if l.settled[at{p.Partition, o}] == 0 {
+				l.wrong = append(l.wrong, fmt.Sprintf("partition %d: committed %d before offset %d was settled", p.Partition, p.Offset, o))
+			}
+		}
+	}
+	l.commits = append(l.commits, c)
+	return true
+}
+
+// committed returns the newest commit of each partition.
+func (l *ledger) committed() map[int32]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ends := make(map[int32]int64)
+	for _, c := range l.commits {
+		maps.Copy(ends, c.ends)
+	}
+	return ends
+}
+
+func (l *ledger) sizes() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sizes := make([]int, len(l.stored))
+	for i, batch := range l.stored {
+		sizes[i] = len(batch)
+	}
+	return sizes
+}
+
+func (l *ledger) letterPlaces() []at {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	places := make([]at, len(l.letters))
+	for i, p := range l.letters {
+		places[i] = place(p.Record)
+	}
+	return places
+}
+
+// member is one consumer, its sink and its dead letters: a consume.Sink and a
+// consume.DeadLetters that keep account in the ledger.
+type member struct {
+	t      *testing.T
+	ledger *ledger
+	cfg    consume.Config
+
+	// Hooks, each called before its act; an error is what the act returns.
+	onDecode func(context.Context, *kgo.Record) error
+	onStore  func(context.Context, []consume.Item[string]) error
+	onWrite  func(context.Context, []consume.Poison) (left []consume.Poison, err error)
+
+	loop   *consume.Loop[string]
+	client *kgo.Client
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // how Run ended; read after ended is closed
+}
+
+func newMember(t *testing.T, seen *ledger) *member {
+	return &member{t: t, ledger: seen, ended: make(chan struct{}), cfg: consume.Config{
+		Topic: topic, Group: group,
+		BatchRows: 4, BatchBytes: 1 << 20, BatchAge: 20 * time.Millisecond, MaxValueBytes: 1 << 10,
+		StopTimeout: 10 * time.Second, SessionTimeout: 6 * time.Second, RetryMax: 10 * time.Millisecond,
+		PoisonShare: 1, PoisonWindow: 10, PoisonMin: 3,
+	}}
+}
+
+func (m *member) start(cluster *kfake.Cluster) *member {
+	m.t.Helper()
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), prometheus.NewRegistry(), m.decode, m, m)
+	require.NoError(m.t, err)
+	m.loop = loop
+	m.client = pipelinetest.Client(m.t, cluster, loop.Options()...)
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	go func() {
+		defer close(m.ended)
+		m.err = loop.Run(ctx, m.client)
+	}()
+	m.t.Cleanup(func() {
+		cancel()
+		<-m.ended
+	})
+	return m
+}
+
+// stop ends the member gracefully.
+func (m *member) stop() {
+	m.t.Helper()
+	m.cancel()
+	<-m.ended
+	require.NoError(m.t, m.err)
+	m.client.Close()
+}
+
+type corrupt struct{}
+
+func (corrupt) Error() string  { return "corrupt: test" }
+func (corrupt) Reason() string { return "corrupt" }
+
+// decode refuses values that begin with "bad".
+func (m *member) decode(ctx context.Context, rec *kgo.Record) (string, error) {
+	if m.onDecode != nil {
+		if err := m.onDecode(ctx, rec); err != nil {
+			return "", err
+		}
+	}
+	if strings.HasPrefix(string(rec.Value), "bad") {
+		return "", corrupt{}
+	}
+	return string(rec.Value), nil
+}
+
+// Store refuses values that begin with "refused".
+func (m *member) Store(ctx context.Context, batch []consume.Item[string]) (poison []consume.Poison, err error) {
+	if m.onStore != nil {
+		if err := m.onStore(ctx, batch); err != nil {
+			return nil, err
+		}
+	}
+	m.ledger.mu.Lock()
+	defer m.ledger.mu.Unlock()
+	var places []at
+	for _, item := range batch {
+		if strings.HasPrefix(item.Event, "refused") {
+			poison = append(poison, consume.Poison{Record: item.Record, Stage: consume.StageSink, Reason: "refused", Failed: time.Now()})
+			continue
+		}
+		places = append(places, place(item.Record))
+		m.ledger.settled[place(item.Record)]++
+	}
+	m.ledger.stored = append(m.ledger.stored, places)
+	return poison, nil
+}
+
+// Write implements consume.DeadLetters.
+func (m *member) Write(ctx context.Context, poison []consume.Poison) (left []consume.Poison, err error) {
+	if m.onWrite != nil {
+		left, err = m.onWrite(ctx, poison)
+	}
+	m.ledger.mu.Lock()
+	defer m.ledger.mu.Unlock()
+	for _, p := range poison {
+		if !slices.ContainsFunc(left, func(l consume.Poison) bool { return l.Record == p.Record }) {
+			m.ledger.letters = append(m.ledger.letters, p)
+			m.ledger.settled[place(p.Record)]++
+		}
+	}
+	return left, err
+}
+
+// check is the readiness.
+func (m *member) check() error {
+	_, err := m.loop.Check(m.t.Context())
+	return err
+}
+
+// owns says how many partitions the member has.
+func (m *member) owns() int64 {
+	details, _ := m.loop.Check(m.t.Context())
+	return details["partitions"].(int64)
+}
+
+// produce appends values to a partition.
+func produce(t *testing.T, cluster *kfake.Cluster, partition int32, values ...string) {
+	t.Helper()
+	client := pipelinetest.Client(t, cluster, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	records := make([]*kgo.Record, len(values))
+	for i, v := range values {
+		records[i] = &kgo.Record{Topic: topic, Partition: partition, Value: []byte(v)}
+	}
+	require.NoError(t, client.ProduceSync(t.Context(), records...).FirstErr())
+}
+
+// numbered returns n values.
+func numbered(n int) []string {
+	values := make([]string, n)
+	for i := range values {
+		values[i] = fmt.Sprintf("value-%03d", i)
+	}
+	return values
+}
+
+// until waits for a condition.
+func until(t *testing.T, condition func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, condition, 30*time.Second, 2*time.Millisecond, what)
+}
+
+// committedAre waits until the group's offsets are these.
+func committedAre(t *testing.T, seen *ledger, want map[int32]int64) {
+	t.Helper()
+	until(t, func() bool { return maps.Equal(seen.committed(), want) }, "the offsets are committed")
+}
+
+// gate blocks a hook until it is opened, and says when the hook has arrived.
+type gate struct {
+	arrived, open chan struct{}
+	once          sync.Once
+}
+
+func newGate() *gate { return &gate{arrived: make(chan struct{}), open: make(chan struct{})} }
+
+// wait blocks those who come until the gate opens.
+func (g *gate) wait(ctx context.Context) error {
+	g.once.Do(func() { close(g.arrived) })
+	select {
+	case <-g.open:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var errAway = errors.New("away")
