@@ -23,7 +23,7 @@ var Columns = append([]table.Column[*schema.Forecast]{
 	table.Of("user_id", "String", func(f *schema.Forecast) string { return f.UserID }),
 	table.Of("field_id", "LowCardinality(String)", func(f *schema.Forecast) string { return f.FieldID }),
 	table.Of("kind", "LowCardinality(String)", func(f *schema.Forecast) string { return f.Kind }),
-	table.Of("value", "Nullable(Decimal(38, 18))", func(f *schema.Forecast) *decimal.Decimal { return amount(f.Value) }),
+	table.Of("value", "Nullable(Decimal(76, 18))", func(f *schema.Forecast) *decimal.Decimal { return amount(f.Value) }),
 	table.Of("currency_code", "LowCardinality(Nullable(String))", func(f *schema.Forecast) *string { return f.CurrencyCode }),
 	table.Of("currency_symbol", "LowCardinality(Nullable(String))", func(f *schema.Forecast) *string { return f.CurrencySymbol }),
 	table.Of("is_updated", "Bool", func(f *schema.Forecast) bool { return f.IsUpdated }),

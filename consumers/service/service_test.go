@@ -326,3 +326,14 @@ func TestTheCapStopsAMisconfiguredConsumer(t *testing.T) {
 	require.Equal(t, wire.ReasonMagic, capped.Reason)
 	require.Less(t, len(pipelinetest.ReadAll(t, s.cluster, schemas.DLQTopic(schemas.ForecastTopic))), 20)
 }
+
+// TestRatiosOfAmountsAreRight: ClickHouse divides a Decimal(38, 18) by another
+// with a silent overflow, and a quota's attainment came out as 0.
+func TestRatiosOfAmountsAreRight(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.produce(s.record(s.forecast("forecast", "134218948.78", 1)), s.record(s.forecast("quota", "44300291.01", 1)))
+	s.run(consumers.Forecast)
+	s.drained(schemas.ForecastTopic, "revstream-forecast")
+	require.Equal(t, "302.98", s.sql("SELECT round(100 * sumIf(value, user_id = 'forecast') / sumIf(value, user_id = 'quota'), 2) FROM forecast"))
+}

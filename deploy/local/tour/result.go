@@ -73,9 +73,9 @@ func (t *Tour) conclude(ctx context.Context) (Result, error) {
 
 // queries are what BI would ask.
 var queries = []struct{ title, statement string }{
-	{"Commit against quota, by quarter (latest week)", `SELECT time_period_id AS quarter, any(currency_code) AS currency,
-    round(sumIf(value, kind = 'forecast'), 2) AS forecast, round(sumIf(value, kind = 'quota'), 2) AS quota,
-    round(100 * forecast / nullIf(quota, 0), 1) AS percent
+	{"Net commit against quota, by quarter, as of its latest week", `SELECT time_period_id AS quarter, any(currency_code) AS currency,
+    sumIf(value, field_name = 'Net Commit' AND kind = 'forecast') AS net_commit, sumIf(value, kind = 'quota') AS quota,
+    round(100 * net_commit / nullIf(quota, 0), 1) AS percent
 FROM forecast
 WHERE (time_period_id, time_frame_start) IN (SELECT time_period_id, max(time_frame_start) FROM forecast GROUP BY time_period_id)
 GROUP BY quarter ORDER BY quarter`},

@@ -114,7 +114,7 @@ const lastPublished = "SELECT sum(rows_published) FROM export_runs WHERE source 
 func (t *Tour) sameForecasts(ctx context.Context, changes []claritest.Change) error {
 	values := make([]string, len(changes))
 	for i, c := range changes {
-		values[i] = fmt.Sprintf("('%s','%s','%s','%s','%s',toDecimal128('%s', 18))", c.TimePeriodID, c.TimeFrameID, c.UserID, c.FieldID, c.Kind, c.Value)
+		values[i] = fmt.Sprintf("('%s','%s','%s','%s','%s',toDecimal256('%s', 18))", c.TimePeriodID, c.TimeFrameID, c.UserID, c.FieldID, c.Kind, c.Value)
 	}
 	var found int64
 	if err := t.numbers(ctx, "SELECT count() FROM forecast WHERE (time_period_id, time_frame_id, user_id, field_id, kind, assumeNotNull(value)) IN ("+

@@ -34,7 +34,7 @@ func hashString(s string) uint64 {
 	return h
 }
 
-// appendDigits appends an amount: mostly money as Python prints it, some of it negative, huge, in cents or with an exponent.
+// appendDigits appends an amount: mostly money as Python prints it, some of it negative, in cents, with an exponent or with more digits than a double holds.
 func appendDigits(b []byte, h uint64) []byte {
 	units := int64(h >> 40 % 2_000_000)
 	switch shape := h % 200; {
@@ -49,7 +49,7 @@ func appendDigits(b []byte, h uint64) []byte {
 	case shape < 196:
 		return fmt.Appendf(b, "-%d.%02d", units+1, h>>20%100)
 	case shape < 198:
-		return fmt.Appendf(b, "%d.%09d", 10_000_000_000_000+int64(h>>12%80_000_000_000_000), h>>20%1_000_000_000)
+		return fmt.Appendf(b, "%d.%09d", h>>12%80_000_000, h>>20%1_000_000_000)
 	case shape < 199:
 		return fmt.Appendf(b, "%de3", units%900+1)
 	default:
