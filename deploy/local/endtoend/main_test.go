@@ -1,0 +1,79 @@
+package endtoend
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/deploy/local/stack"
+)
+
+// binDir has the programs, built once without the race detector: these tests
+// look at processes from outside.
+var binDir string
+
+// peopleFile is a recorded answer of GET /v2/people to land, instead of the
+// project's own.
+var peopleFile = flag.String("people-file", filepath.Join("testdata", "people.json"), "recorded answer of GET /v2/people")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	if err == nil {
+		// Inside the workspace, so that the embedded ClickHouse finds its library.
+		err = os.MkdirAll(filepath.Join(root, "build"), 0o755)
+	}
+	if err == nil {
+		binDir, err = os.MkdirTemp(filepath.Join(root, "build"), "endtoend-")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "making a folder for the programs:", err)
+		return 1
+	}
+	defer os.RemoveAll(binDir)
+	build := exec.Command("go", "build", "-o", binDir+"/",
+		"./producers/cmd/...", "./consumers/cmd/...", "./dlq-replayer/cmd/...", "./deploy/embedded/cmd/...", "./deploy/local/cmd/...")
+	build.Dir = root
+	build.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK="+filepath.Join(root, "go.work"))
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the programs: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// newStack makes a stack on free ports that is stopped with the test.
+func newStack(t *testing.T, sources stack.Sources) *stack.Stack {
+	t.Helper()
+	addrs, err := stack.FreeAddrs()
+	require.NoError(t, err)
+	s, err := stack.New(stack.Config{Dir: t.TempDir(), BinDir: binDir, Addrs: addrs, Sources: sources})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := s.Stop(ctx)
+		require.NoError(t, err)
+		if t.Failed() {
+			logs, err := filepath.Glob(filepath.Join(s.Config().Dir, "logs", "*"))
+			require.NoError(t, err)
+			for _, path := range logs {
+				raw, err := os.ReadFile(path)
+				require.NoError(t, err)
+				t.Logf("%s:\n%s", filepath.Base(path), raw)
+			}
+		}
+	})
+	return s
+}
