@@ -19,6 +19,11 @@ import (
 // commitTimeout bounds a commit; the lock of the leases is held through it.
 const commitTimeout = 10 * time.Second
 
+// rebalanceTimeout is how long the group waits for its members to join again.
+// Ours do nothing before they join but end a commit. A member that was killed
+// while the group was being formed holds the others up for all of it.
+const rebalanceTimeout = commitTimeout + 2*time.Second
+
 // Loop consumes one topic into a sink.
 //
 // Two goroutines overlap: one polls and decodes the next batch while the other
@@ -65,6 +70,7 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		kgo.ConsumerGroup(l.cfg.Group),
 		kgo.SessionTimeout(l.cfg.SessionTimeout),
 		kgo.HeartbeatInterval(l.cfg.SessionTimeout / 4),
+		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // replays are transactions
 		kgo.KeepControlRecords(),                     // else the lag would never be 0 behind one
