@@ -16,7 +16,7 @@ import (
 
 // Sizes of the steps.
 const (
-	forecastChanges = 40 // entries that change in Clari
+	forecastChanges = 20 // entries that change in Clari
 	latePeople      = 20 // people of whom an older version arrives after a newer one
 	webhookPeople   = 50 // people whose change comes by webhook and by poll
 )
