@@ -1,0 +1,29 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	ready := http.NewServeMux()
+	ready.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
+	ready.HandleFunc("/degraded", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "kafka is away", http.StatusServiceUnavailable)
+	})
+	server := httptest.NewServer(ready)
+	t.Cleanup(server.Close)
+
+	require.NoError(t, run([]string{server.URL + "/readyz"}))
+	require.ErrorContains(t, run([]string{server.URL + "/degraded"}), "kafka is away")
+	require.ErrorContains(t, run(nil), "want one argument")
+	server.Close()
+	require.Error(t, run([]string{server.URL + "/readyz"}), "nobody listens")
+}
