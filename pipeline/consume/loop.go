@@ -17,11 +17,13 @@ import (
 )
 
 // commitTimeout bounds a commit; the lock of the leases is held through it.
-const commitTimeout = 10 * time.Second
+const commitTimeout = 5 * time.Second
 
 // rebalanceTimeout is how long the group waits for its members to join again.
 // Ours do nothing before they join but end a commit. A member that was killed
-// while the group was being formed holds the others up for all of it.
+// while the group was being formed holds the others up for all of it. It is
+// below the session timeout's default because kfake, unlike Kafka, ends the
+// session of a member that waits for its join to be answered.
 const rebalanceTimeout = commitTimeout + 2*time.Second
 
 // Loop consumes one topic into a sink.
