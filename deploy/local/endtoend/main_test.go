@@ -13,6 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/revstream/revstream/deploy/local/stack"
+
+	// What the programs are made of: a cached result of these tests is stale
+	// when it changes, which go cannot know of programs that they build.
+	_ "github.com/revstream/revstream/consumers"
+	_ "github.com/revstream/revstream/deploy/embedded/broker"
+	_ "github.com/revstream/revstream/deploy/embedded/clickhouse"
+	_ "github.com/revstream/revstream/deploy/embedded/registry"
+	_ "github.com/revstream/revstream/dlq-replayer/desk"
+	_ "github.com/revstream/revstream/producers/forecast"
+	_ "github.com/revstream/revstream/producers/people"
 )
 
 // binDir has the programs, built once without the race detector: these tests
