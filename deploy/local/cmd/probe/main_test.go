@@ -21,9 +21,10 @@ func TestProbe(t *testing.T) {
 	server := httptest.NewServer(ready)
 	t.Cleanup(server.Close)
 
-	require.NoError(t, run([]string{server.URL + "/readyz"}))
-	require.ErrorContains(t, run([]string{server.URL + "/degraded"}), "kafka is away")
-	require.ErrorContains(t, run(nil), "want one argument")
+	require.NoError(t, run(t.Context(), []string{server.URL + "/readyz"}))
+	require.ErrorContains(t, run(t.Context(), []string{server.URL + "/degraded"}), "kafka is away")
+	require.ErrorContains(t, run(t.Context(), nil), "want one argument")
+	http.DefaultClient.CloseIdleConnections()
 	server.Close()
-	require.Error(t, run([]string{server.URL + "/readyz"}), "nobody listens")
+	require.Error(t, run(t.Context(), []string{server.URL + "/readyz"}), "nobody listens")
 }
