@@ -34,10 +34,11 @@ type stack struct {
 	t        *testing.T
 	cluster  *kfake.Cluster
 	registry *wire.Registry
-	url      string // of ClickHouse
-	producer *kgo.Client
-	encoder  *wire.Encoder // of forecasts
-	cfg      consume.Config
+	// URLs of the registry and of the database in ClickHouse.
+	registryURL, url string
+	producer         *kgo.Client
+	encoder          *wire.Encoder // of forecasts
+	cfg              consume.Config
 }
 
 func newStack(t *testing.T) *stack {
@@ -54,7 +55,8 @@ func newStack(t *testing.T) *stack {
 	}
 	_, err := migrations.Up(t.Context(), s.url)
 	require.NoError(t, err)
-	s.registry, err = wire.NewRegistry(pipelinetest.Registry(t))
+	s.registryURL = pipelinetest.Registry(t)
+	s.registry, err = wire.NewRegistry(s.registryURL)
 	require.NoError(t, err)
 	registered, err := s.registry.Register(t.Context(), schemas.ForecastTopic, schemas.MustAvro(forecast.SchemaFile))
 	require.NoError(t, err)
@@ -146,6 +148,8 @@ func (s *stack) drained(topic, group string) {
 		return !left
 	}, time.Minute, 20*time.Millisecond)
 }
+
+func (s *stack) database() string { return s.url[strings.LastIndex(s.url, "/")+1:] }
 
 func (s *stack) sql(statement string) string { return pipelinetest.SQL(s.t, s.url, statement) }
 

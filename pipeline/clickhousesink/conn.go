@@ -3,6 +3,7 @@ package clickhousesink
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,12 +19,15 @@ func Open(rawURL string) (clickhouse.Conn, error) {
 	if err != nil || u.Host == "" {
 		return nil, errors.New("CLICKHOUSE_URL is not a URL such as http://user:password@host:8123/revenue")
 	}
+	if !slices.Contains([]string{"http", "https", "clickhouse", "tcp"}, u.Scheme) { // the driver takes any other for the native protocol
+		return nil, errors.New("CLICKHOUSE_URL has an unsupported scheme; http, https, clickhouse and tcp are supported")
+	}
 	if strings.Trim(u.Path, "/") == "" {
 		return nil, errors.New("CLICKHOUSE_URL names no database; add it as the path, such as /revenue")
 	}
 	opts, err := clickhouse.ParseDSN(u.String())
 	if err != nil {
-		return nil, errors.New("CLICKHOUSE_URL has an unsupported scheme or option; http, https, clickhouse and tcp are the schemes")
+		return nil, errors.New("CLICKHOUSE_URL has an unsupported option")
 	}
 	opts.DialTimeout = 10 * time.Second
 	conn, err := clickhouse.Open(opts)

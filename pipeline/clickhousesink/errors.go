@@ -1,9 +1,14 @@
 package clickhousesink
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
@@ -66,6 +71,33 @@ func rejection(err error) string {
 		}
 	}
 	return ""
+}
+
+// failure is an error of ClickHouse or of its driver. Its text is what is safe
+// to log: ClickHouse's own texts may quote values, and the driver's URLs name users.
+type failure struct{ err error }
+
+func (f *failure) Unwrap() error { return f.err }
+
+func (f *failure) Error() string {
+	var exception *clickhouse.Exception
+	var answer *clickhouse.HTTPError
+	var request *url.Error
+	var network net.Error
+	switch err := f.err; {
+	case errors.As(err, &exception):
+		return strings.TrimSpace(fmt.Sprintf("ClickHouse error %d %s", exception.Code, exception.CodeName))
+	case errors.As(err, &answer):
+		return fmt.Sprintf("HTTP status %d, not from ClickHouse", answer.StatusCode)
+	case errors.As(err, &request):
+		return request.Err.Error()
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, clickhouse.ErrAcquireConnTimeout), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return err.Error()
+	case errors.As(err, &network):
+		return network.Error()
+	default:
+		return fmt.Sprintf("the driver failed (%T)", err)
+	}
 }
 
 // class labels an error in metrics: its ClickHouse code, or what it is else.

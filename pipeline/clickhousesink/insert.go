@@ -43,7 +43,7 @@ func (in *insert[E]) run(ctx context.Context, conn Conn, timeout time.Duration, 
 		clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0, "wait_end_of_query": 1}))
 	batch, err := conn.PrepareBatch(ctx, in.statement)
 	if err != nil {
-		return err
+		return &failure{err}
 	}
 	defer func() { _ = batch.Close() }() // after Send it does nothing; its error says no more than ours
 	for i, c := range in.columns {
@@ -51,5 +51,8 @@ func (in *insert[E]) run(ctx context.Context, conn Conn, timeout time.Duration, 
 			return &conversionError{column: c.Name, err: err}
 		}
 	}
-	return batch.Send()
+	if err := batch.Send(); err != nil {
+		return &failure{err}
+	}
+	return nil
 }

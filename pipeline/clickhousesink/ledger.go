@@ -37,19 +37,19 @@ func (s *Sink[E]) known(ctx context.Context, items []consume.Item[E]) (map[uuid.
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_query_size": maxQuerySize}))
 	rows, err := s.conn.Query(ctx, fmt.Sprintf(s.lookup, ids.String()))
 	if err != nil {
-		return nil, fmt.Errorf("looking %d events up in %s_ledger: %w", len(items), s.tables.Entity, err)
+		return nil, fmt.Errorf("looking %d events up in %s_ledger: %w", len(items), s.tables.Entity, &failure{err})
 	}
 	defer func() { _ = rows.Close() }() // rows.Err says what there is to say
 	known := make(map[uuid.UUID]struct{})
 	for rows.Next() {
 		var id uuid.UUID
 		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("reading %s_ledger: %w", s.tables.Entity, err)
+			return nil, fmt.Errorf("reading %s_ledger: %w", s.tables.Entity, &failure{err})
 		}
 		known[id] = struct{}{}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading %s_ledger: %w", s.tables.Entity, err)
+		return nil, fmt.Errorf("reading %s_ledger: %w", s.tables.Entity, &failure{err})
 	}
 	return known, nil
 }

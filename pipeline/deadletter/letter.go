@@ -132,4 +132,18 @@ func header(key, value string) kgo.RecordHeader {
 	return kgo.RecordHeader{Key: key, Value: []byte(value)}
 }
 
-func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
+// The times that RFC 3339 can write. A record's timestamp may be any 64 bits.
+var (
+	firstStamp = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
+	lastStamp  = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+func stamp(at time.Time) string {
+	switch at = at.UTC(); {
+	case at.Before(firstStamp):
+		at = firstStamp
+	case at.After(lastStamp):
+		at = lastStamp
+	}
+	return at.Format(time.RFC3339Nano)
+}

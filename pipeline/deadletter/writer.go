@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -49,7 +50,18 @@ func (w *Writer) Write(ctx context.Context, poison []consume.Poison) (left []con
 		records[i] = w.letter(p)
 		origins[records[i]] = p
 	}
-	for _, result := range w.client.ProduceSync(ctx, records...) {
+	// The client holds on to records whose fate it does not know, even when ctx
+	// ends, until the broker answers or the client is closed: that ends the
+	// goroutine, and a consumer that stops does not wait for it.
+	produced := make(chan kgo.ProduceResults, 1)
+	go func() { produced <- w.client.ProduceSync(ctx, records...) }()
+	var results kgo.ProduceResults
+	select {
+	case results = <-produced:
+	case <-ctx.Done():
+		return poison, fmt.Errorf("writing dead letters: %w", ctx.Err())
+	}
+	for _, result := range results {
 		if result.Err != nil {
 			left, err = append(left, origins[result.Record]), result.Err
 		}
@@ -81,12 +93,13 @@ func (w *Writer) letter(p consume.Poison) *kgo.Record {
 		seen[h.Key] = string(h.Value)
 		kept = append(kept, h)
 	}
-	replays, err := strconv.Atoi(earlier[headerReplays])
+	// Anybody may have set these headers: what is not ours to read counts as absent.
+	replays, err := strconv.ParseUint(earlier[headerReplays], 10, 30)
 	if err != nil {
 		replays = 0
 	}
 	first := earlier[headerFirstFailure]
-	if first == "" {
+	if _, err := time.Parse(time.RFC3339Nano, first); err != nil {
 		first = stamp(p.Failed)
 	}
 	kept = append(kept,
@@ -99,12 +112,12 @@ func (w *Writer) letter(p consume.Poison) *kgo.Record {
 		header(headerTimestamp, stamp(rec.Timestamp)),
 		header(headerGroup, w.group),
 		header(headerVersion, w.version),
-		header(headerAttempts, strconv.Itoa(replays+1)),
+		header(headerAttempts, strconv.FormatUint(replays+1, 10)),
 		header(headerFirstFailure, first),
 		header(headerLastFailure, stamp(p.Failed)),
 		header(headerEventID, seen[originEventID]),
 		header(headerCorrelation, seen[originCorrelation]),
-		header(headerReplays, strconv.Itoa(replays)),
+		header(headerReplays, strconv.FormatUint(replays, 10)),
 		header(headerReplayID, earlier[headerReplayID]),
 	)
 	return &kgo.Record{Topic: rec.Topic + Suffix, Key: rec.Key, Value: rec.Value, Headers: kept}

@@ -46,6 +46,35 @@ type Event interface {
 // carry: before 1970, or in the year 10889 and later.
 var ErrVersionRange = errors.New("source version outside what 48 bits of milliseconds since 1970 hold")
 
+// Bounds of the times that an event may carry: a warehouse column holds none
+// before 1900, and a database driver that counts 64 bits of nanoseconds turns
+// what is beyond April 2262 into another time, silently.
+var (
+	minTime = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
+	maxTime = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// ErrTimeRange is returned by Seal, Check and CheckTimes for a time that the warehouse
+// cannot hold: before 1900, or in 2262 and later.
+var ErrTimeRange = errors.New("not a time from 1900 to 2261")
+
+// Moment is a named time of an event; nil is one that the event has not.
+type Moment struct {
+	Name string
+	Time *time.Time
+}
+
+// CheckTimes says which of an event's times the warehouse cannot hold.
+func CheckTimes(moments ...Moment) error {
+	var errs []error
+	for _, m := range moments {
+		if m.Time != nil && (m.Time.Before(minTime) || !m.Time.Before(maxTime)) {
+			errs = append(errs, fmt.Errorf("%s: %w", m.Name, ErrTimeRange))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // NewID derives the ID of a fact: a UUID of version 8 that holds 48 bits of
 // the version's milliseconds, 12 bits of its microseconds within the
 // millisecond, one bit that is set for a DELETE, and 61 bits of SHA-256 over
@@ -87,6 +116,9 @@ func fingerprint(entity, key string, micros int64, op Operation) [sha256.Size]by
 func Seal(e Event, op Operation, version, observed time.Time, correlationID string) error {
 	version = version.UTC().Truncate(time.Microsecond)
 	id, err := NewID(e.Entity(), e.Key(), version, op)
+	if err == nil {
+		err = CheckTimes(Moment{"source_version", &version}, Moment{"observed_at", &observed})
+	}
 	if err != nil {
 		return fmt.Errorf("sealing %s event: %w", e.Entity(), err)
 	}
@@ -113,6 +145,9 @@ func Check(e Event, recordKey []byte) error {
 		return errors.New("the record has no key")
 	case head.Operation != Upsert && head.Operation != Delete:
 		return errors.New("operation is not UPSERT or DELETE")
+	}
+	if err := CheckTimes(Moment{"source_version", &head.SourceVersion}, Moment{"observed_at", &head.ObservedAt}); err != nil {
+		return err
 	}
 	if err := e.Validate(); err != nil {
 		return err

@@ -88,6 +88,20 @@ func TestIDRefusesVersionsItCannotHold(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestTimesThatTheWarehouseCannotHoldAreInvalid: stored, they would be others.
+func TestTimesThatTheWarehouseCannotHoldAreInvalid(t *testing.T) {
+	t.Parallel()
+	day := func(year int, month time.Month, day int) *time.Time {
+		at := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+		return &at
+	}
+	require.NoError(t, event.CheckTimes(event.Moment{Name: "a", Time: nil}, event.Moment{Name: "b", Time: day(1900, 1, 1)}, event.Moment{Name: "c", Time: day(2261, 12, 31)}))
+	err := event.CheckTimes(event.Moment{Name: "early", Time: day(1899, 12, 31)}, event.Moment{Name: "fine", Time: day(2000, 1, 1)}, event.Moment{Name: "late", Time: day(2262, 1, 1)})
+	require.ErrorIs(t, err, event.ErrTimeRange)
+	require.EqualError(t, err, "early: not a time from 1900 to 2261\nlate: not a time from 1900 to 2261")
+	require.ErrorIs(t, event.Seal(&fact{key: "k"}, event.Upsert, *day(2262, 1, 1), *day(2000, 1, 1), "run"), event.ErrTimeRange)
+}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	sealed := func() *fact {
@@ -107,6 +121,8 @@ func TestCheck(t *testing.T) {
 		"foreign ID":    {func(f *fact) { f.EventID = uuid.New() }, "k", "event_id"},
 		"newer version": {func(f *fact) { f.SourceVersion = f.SourceVersion.Add(time.Hour) }, "k", "event_id"},
 		"version range": {func(f *fact) { f.SourceVersion = time.UnixMicro(-1) }, "k", "source_version"},
+		"far version":   {func(f *fact) { f.SourceVersion = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC) }, "k", "source_version: not a time"},
+		"no observed":   {func(f *fact) { f.ObservedAt = time.Time{} }, "k", "observed_at: not a time"},
 		"content":       {func(f *fact) { f.err = errors.New("bad content") }, "k", "bad content"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -81,5 +81,8 @@ func (r *ExportRun) Validate() error {
 	if min(r.RowsExpected, r.RowsPublished, r.RowsUnchanged, r.RowsRejected) < 0 {
 		errs = append(errs, errors.New("a count of rows is negative"))
 	}
+	errs = append(errs, event.CheckTimes(event.Moment{Name: "window_start", Time: r.WindowStart}, event.Moment{Name: "window_end", Time: r.WindowEnd},
+		event.Moment{Name: "requested_at", Time: &r.RequestedAt}, event.Moment{Name: "started_at", Time: r.StartedAt},
+		event.Moment{Name: "ended_at", Time: r.EndedAt}, event.Moment{Name: "completed_at", Time: &r.CompletedAt}))
 	return errors.Join(errs...)
 }

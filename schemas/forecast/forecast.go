@@ -121,6 +121,9 @@ func (f *Forecast) Validate() error {
 		errs = append(errs, errors.New("currency_code is not three capital letters"))
 	}
 	errs = append(errs,
+		event.CheckTimes(event.Moment{Name: "updated_on", Time: f.UpdatedOn},
+			event.Moment{Name: "time_period_start", Time: f.TimePeriodStart}, event.Moment{Name: "time_period_end", Time: f.TimePeriodEnd},
+			event.Moment{Name: "time_frame_start", Time: f.TimeFrameStart}, event.Moment{Name: "time_frame_end", Time: f.TimeFrameEnd}),
 		ordered("time_period_start", f.TimePeriodStart, "time_period_end", f.TimePeriodEnd),
 		ordered("time_frame_start", f.TimeFrameStart, "time_frame_end", f.TimeFrameEnd))
 	return errors.Join(errs...)

@@ -110,5 +110,6 @@ func (p *Person) Validate() error {
 	if p.UpdatedAt != nil && !p.UpdatedAt.Equal(p.SourceVersion) {
 		return errors.New("updated_at is not the source_version")
 	}
-	return nil
+	return event.CheckTimes(event.Moment{Name: "created_at", Time: p.CreatedAt}, event.Moment{Name: "updated_at", Time: p.UpdatedAt},
+		event.Moment{Name: "last_contacted_at", Time: p.LastContactedAt}, event.Moment{Name: "last_replied_at", Time: p.LastRepliedAt})
 }

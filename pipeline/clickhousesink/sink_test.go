@@ -1,0 +1,404 @@
+package clickhousesink_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/clickhousesink"
+	"github.com/revstream/revstream/pipeline/consume"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
+	"github.com/revstream/revstream/pipeline/table"
+)
+
+// fact is an event with a column of each kind that the entities have.
+type fact struct {
+	id     uuid.UUID
+	name   string
+	note   *string
+	amount *decimal.Decimal
+	at     time.Time
+	day    *time.Time
+	tags   []string
+	fields map[string]string
+}
+
+var columns = []table.Column[*fact]{
+	table.Of("name", "String", func(f *fact) string { return f.name }),
+	table.Of("note", "LowCardinality(Nullable(String))", func(f *fact) *string { return f.note }),
+	table.Of("amount", "Nullable(Decimal(38, 18))", func(f *fact) *decimal.Decimal { return f.amount }),
+	table.Of("at", "DateTime64(6, 'UTC')", func(f *fact) time.Time { return f.at }),
+	table.Of("day", "Nullable(Date32)", func(f *fact) *time.Time { return f.day }),
+	table.Of("tags", "Array(String)", func(f *fact) []string { return f.tags }),
+	table.Of("fields", "Map(String, String)", func(f *fact) map[string]string { return f.fields }),
+	table.Of("event_id", "UUID", func(f *fact) uuid.UUID { return f.id }),
+}
+
+// newDatabase makes the entity's tables.
+func newDatabase(t *testing.T) (url string) {
+	t.Helper()
+	url = pipelinetest.ClickHouse(t)
+	content := "name String, note LowCardinality(Nullable(String)), amount Nullable(Decimal(38, 18)), at DateTime64(6, 'UTC'), day Nullable(Date32), tags Array(String), fields Map(String, String), event_id UUID"
+	origin := "kafka_topic LowCardinality(String), kafka_partition Int32, kafka_offset Int64"
+	pipelinetest.SQL(t, url, "CREATE TABLE fact_current ("+content+", version UInt128 MATERIALIZED toUInt128(event_id)) ENGINE = ReplacingMergeTree(version) ORDER BY name")
+	pipelinetest.SQL(t, url, "CREATE TABLE fact_history ("+content+", "+origin+") ENGINE = ReplacingMergeTree ORDER BY (name, at, event_id)")
+	pipelinetest.SQL(t, url, "CREATE TABLE fact_ledger (event_id UUID, "+origin+") ENGINE = ReplacingMergeTree ORDER BY toUInt128(event_id)")
+	return url
+}
+
+func newSink(t *testing.T, url string, timeout time.Duration) *clickhousesink.Sink[*fact] {
+	t.Helper()
+	conn, err := clickhousesink.Open(url)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	return sinkOn(t, conn, timeout)
+}
+
+func sinkOn(t *testing.T, conn clickhousesink.Conn, timeout time.Duration) *clickhousesink.Sink[*fact] {
+	t.Helper()
+	sink, err := clickhousesink.New(clickhousesink.Config{InsertTimeout: timeout}, prometheus.NewRegistry(), conn,
+		clickhousesink.Tables[*fact]{Entity: "fact", ID: func(f *fact) uuid.UUID { return f.id }, Columns: columns})
+	require.NoError(t, err)
+	return sink
+}
+
+// numbered makes the nth fact.
+func numbered(n int) *fact {
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:8], uint64(n))
+	return &fact{id: id, name: fmt.Sprint("name-", n), at: time.UnixMicro(int64(n))}
+}
+
+func items(facts ...*fact) []consume.Item[*fact] {
+	batch := make([]consume.Item[*fact], len(facts))
+	for i, f := range facts {
+		batch[i] = consume.Item[*fact]{Event: f, Record: &kgo.Record{Topic: "facts", Partition: 1, Offset: int64(i)}}
+	}
+	return batch
+}
+
+func first(n int) []*fact {
+	facts := make([]*fact, n)
+	for i := range facts {
+		facts[i] = numbered(i)
+	}
+	return facts
+}
+
+// proxy stands before an engine. before may answer in its stead; after may
+// drop the answer of what is carried out.
+func proxy(t *testing.T, target string, before func(http.ResponseWriter, string) bool, after func(string) bool) string {
+	t.Helper()
+	at := strings.LastIndex(target, "/")
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		query := r.URL.Query().Get("query")
+		if err != nil || before != nil && before(w, query) {
+			return
+		}
+		req, err := http.NewRequestWithContext(r.Context(), r.Method, target[:at]+r.URL.RequestURI(), bytes.NewReader(body))
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		req.Header = r.Header.Clone()
+		resp, err := client.Do(req)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		if err != nil || after != nil && after(query) {
+			panic(http.ErrAbortHandler)
+		}
+		for name, values := range resp.Header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(resp.StatusCode)
+		_, _ = w.Write(answer) // the client may be gone
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + target[at:]
+}
+
+func counts(t *testing.T, url string) string {
+	t.Helper()
+	return pipelinetest.SQL(t, url, "SELECT (SELECT count() FROM fact_current), (SELECT count() FROM fact_history), (SELECT count() FROM fact_ledger)")
+}
+
+// TestStoringAgainIsHarmless: the ledger drops what it knows, and duplicates
+// within a batch; where only the answer of an insert got lost, merging does.
+func TestStoringAgainIsHarmless(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	sink := newSink(t, url, time.Minute)
+	batch := items(append(first(10), numbered(3), numbered(4))...)
+	for range 2 {
+		poison, err := sink.Store(t.Context(), batch)
+		require.NoError(t, err)
+		require.Empty(t, poison)
+		require.Equal(t, "10\t10\t10", counts(t, url))
+	}
+}
+
+// TestALostAnswerIsRepaired, whichever insert's it is.
+func TestALostAnswerIsRepaired(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"fact_current", "fact_history", "fact_ledger"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := newDatabase(t)
+			var dropped atomic.Bool
+			sink := newSink(t, proxy(t, url, nil, func(query string) bool {
+				return strings.Contains(query, "INTO "+name+" ") && !dropped.Swap(true)
+			}), time.Minute)
+			_, err := sink.Store(t.Context(), items(first(10)...))
+			require.Error(t, err)
+			_, err = sink.Store(t.Context(), items(first(10)...))
+			require.NoError(t, err)
+			for _, each := range []string{"fact_current", "fact_history", "fact_ledger"} {
+				require.Equal(t, "10\t10", pipelinetest.SQL(t, url, "SELECT count(), uniqExact(event_id) FROM "+each+" FINAL"))
+			}
+		})
+	}
+}
+
+// TestTheLedgerIsAskedForTheLargestBatch in one look-up.
+func TestTheLedgerIsAskedForTheLargestBatch(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	sink := newSink(t, url, time.Minute)
+	all := first(50_000)
+	_, err := sink.Store(t.Context(), items(all[:20_000]...))
+	require.NoError(t, err)
+	_, err = sink.Store(t.Context(), items(all...))
+	require.NoError(t, err)
+	require.Equal(t, "50000\t50000\t50000", counts(t, url))
+}
+
+// TestBadRowsAreFoundInFewInserts: k among n cost O(k log n) tries, and all
+// others land.
+func TestBadRowsAreFoundInFewInserts(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	for _, name := range []string{"current", "history"} {
+		pipelinetest.SQL(t, url, "ALTER TABLE fact_"+name+" ADD CONSTRAINT c CHECK name NOT LIKE 'secret%'")
+	}
+	var inserts atomic.Int64
+	sink := newSink(t, proxy(t, url, func(_ http.ResponseWriter, query string) bool {
+		if strings.Contains(query, "INTO fact_current ") {
+			inserts.Add(1)
+		}
+		return false
+	}, nil), time.Minute)
+	facts := first(1024)
+	bad := []int{0, 511, 900}
+	for _, i := range bad {
+		facts[i].name = "secret-name"
+	}
+	batch := items(facts...)
+	poison, err := sink.Store(t.Context(), batch)
+	require.NoError(t, err)
+	require.Len(t, poison, len(bad))
+	for i, p := range poison {
+		require.Same(t, batch[bad[i]].Record, p.Record)
+		require.Equal(t, clickhousesink.ReasonRejected, p.Reason)
+		require.Equal(t, "ClickHouse cannot take the row: error 469 VIOLATED_CONSTRAINT", p.Message)
+	}
+	require.Equal(t, "1021\t1021\t1021", counts(t, url), "dead-lettered events are not in the ledger")
+	require.LessOrEqual(t, inserts.Load(), int64(len(bad)*(2*10)+1))
+}
+
+// TestWhatTheEngineAnswersIsAnOutage: errors that look permanent, or are
+// memory or time, are waited for. Their texts name the code and no value.
+func TestWhatTheEngineAnswersIsAnOutage(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		statement string // before
+		setting   string // of the URL
+		timeout   time.Duration
+		want      string
+	}{
+		"no table":      {statement: "DROP TABLE fact_history", want: "ClickHouse error 60 UNKNOWN_TABLE"},
+		"no column":     {statement: "ALTER TABLE fact_history DROP COLUMN note", want: "ClickHouse error 16 NO_SUCH_COLUMN_IN_TABLE"},
+		"read-only":     {setting: "readonly=1", want: "ClickHouse error 164 READONLY"},
+		"memory":        {setting: "max_memory_usage=1&max_untracked_memory=1", want: "ClickHouse error 241 MEMORY_LIMIT_EXCEEDED"},
+		"time":          {timeout: time.Nanosecond, want: context.DeadlineExceeded.Error()},
+		"a wrong table": {statement: "EXCHANGE TABLES fact_history AND fact_ledger", want: "ClickHouse error "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := newDatabase(t)
+			if c.statement != "" {
+				pipelinetest.SQL(t, url, c.statement)
+			}
+			if c.timeout == 0 {
+				c.timeout = time.Minute
+			}
+			secret := numbered(1)
+			secret.name = "secret-name"
+			poison, err := newSink(t, url+"?"+c.setting, c.timeout).Store(t.Context(), items(secret))
+			require.ErrorContains(t, err, c.want)
+			require.Empty(t, poison)
+			require.NotContains(t, err.Error(), "secret")
+		})
+	}
+}
+
+// TestErrorTextsHoldNoValuesAndNoCredentials, whatever answers in ClickHouse's place.
+func TestErrorTextsHoldNoValuesAndNoCredentials(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer func(http.ResponseWriter)
+		want   string
+	}{
+		"an exception": {func(w http.ResponseWriter) {
+			w.Header().Set("X-ClickHouse-Exception-Code", "999")
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprint(w, "Code: 999. DB::Exception: Cannot do 'secret-name' (KEEPER_EXCEPTION)")
+		}, "ClickHouse error 999 KEEPER_EXCEPTION"},
+		"a proxy": {func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusBadGateway)
+			fmt.Fprint(w, "secret-name")
+		}, "HTTP status 502, not from ClickHouse"},
+		"a cut": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "EOF"},
+		"an exception after success": {func(w http.ResponseWriter) {
+			fmt.Fprint(w, "\r\n__exception__\r\nCode: 999. DB::Exception: Cannot do 'secret-name' (KEEPER_EXCEPTION)\r\n")
+		}, "ClickHouse error 999"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := proxy(t, newDatabase(t), func(w http.ResponseWriter, query string) bool {
+				if strings.Contains(query, "INTO fact_history ") {
+					c.answer(w)
+					return true
+				}
+				return false
+			}, nil)
+			_, err := newSink(t, strings.Replace(url, "http://", "http://secret-user:secret-password@", 1), time.Minute).Store(t.Context(), items(first(1)...))
+			require.ErrorContains(t, err, c.want)
+			require.ErrorContains(t, err, "fact_history")
+			require.NotContains(t, err.Error(), "secret")
+		})
+	}
+	_, err := newSink(t, "http://secret-user:secret-password@127.0.0.1:1/db", time.Minute).Store(t.Context(), items(first(1)...))
+	require.ErrorContains(t, err, "refused")
+	require.NotContains(t, err.Error(), "secret")
+	for _, url := range []string{"", "secret-user", "http://secret-user:secret-password@", "http://secret-user:secret-password@h:8123", "ftp://secret-user:secret-password@h/db", "http://h/db?dial_timeout=secret"} {
+		_, err := clickhousesink.Open(url)
+		require.ErrorContains(t, err, "CLICKHOUSE_URL", url)
+		require.NotContains(t, err.Error(), "secret")
+	}
+}
+
+// refusing is a connection whose columns refuse values, as the driver's do that
+// cannot convert them.
+type refusing struct{ clickhousesink.Conn }
+
+type refusingBatch struct{ driver.Batch }
+
+type refusingColumn struct{ driver.BatchColumn }
+
+func (c refusing) PrepareBatch(ctx context.Context, query string, opts ...driver.PrepareBatchOption) (driver.Batch, error) {
+	batch, err := c.Conn.PrepareBatch(ctx, query, opts...)
+	return refusingBatch{batch}, err
+}
+
+func (b refusingBatch) Column(i int) driver.BatchColumn {
+	if i == 0 {
+		return refusingColumn{b.Batch.Column(i)}
+	}
+	return b.Batch.Column(i)
+}
+
+func (c refusingColumn) Append(v any) error {
+	if names, ok := v.([]string); ok {
+		for _, name := range names {
+			if name == "secret-name" {
+				return fmt.Errorf("cannot convert %q", name)
+			}
+		}
+	}
+	return c.BatchColumn.Append(v)
+}
+
+// TestAValueThatTheDriverRefusesIsPoison; its connection is not lost.
+func TestAValueThatTheDriverRefusesIsPoison(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	conn, err := clickhousesink.Open(url)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	sink := sinkOn(t, refusing{conn}, time.Minute)
+	facts := first(40)
+	for i := range 20 { // more than the pool has connections
+		facts[2*i].name = "secret-name"
+	}
+	poison, err := sink.Store(t.Context(), items(facts...))
+	require.NoError(t, err)
+	require.Len(t, poison, 20)
+	require.Equal(t, "ClickHouse cannot take the row: column name does not take a value", poison[0].Message)
+	require.Equal(t, "20\t20\t20", counts(t, url))
+}
+
+// TestValuesArriveAsTheyAre.
+func TestValuesArriveAsTheyAre(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	most := decimal.RequireFromString("99999999999999999999.999999999999999999")
+	least := most.Neg()
+	smallest := decimal.New(1, -18)
+	empty, nul := "", "a\x00b\tc\n\\'"
+	firstDay, lastDay := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2261, 12, 31, 0, 0, 0, 0, time.UTC)
+	facts := first(4)
+	facts[0].amount, facts[0].note, facts[0].day, facts[0].at = &most, &empty, &firstDay, firstDay
+	facts[1].amount, facts[1].note, facts[1].day, facts[1].at = &least, &nul, &lastDay, time.Date(2261, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+	facts[2].amount, facts[2].name, facts[2].tags = &smallest, "Zoë 東京 🚀", []string{"", "a,b", "\x00"}
+	facts[2].fields, facts[2].at = map[string]string{"": "empty key", "k\n": "'"}, time.UnixMicro(math.MaxInt32*1_000_001)
+	_, err := newSink(t, url, time.Minute).Store(t.Context(), items(facts...))
+	require.NoError(t, err)
+
+	conn, err := clickhousesink.Open(url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	rows, err := conn.Query(t.Context(), "SELECT name, note, amount, at, day, tags, fields FROM fact_history ORDER BY kafka_offset")
+	require.NoError(t, err)
+	for _, want := range facts {
+		require.True(t, rows.Next())
+		var got fact
+		require.NoError(t, rows.Scan(&got.name, &got.note, &got.amount, &got.at, &got.day, &got.tags, &got.fields))
+		require.Equal(t, want.name, got.name)
+		require.Equal(t, want.note, got.note, "null is not empty")
+		require.Equal(t, want.amount == nil, got.amount == nil)
+		if want.amount != nil {
+			require.True(t, want.amount.Equal(*got.amount), "%s is not %s", want.amount, got.amount)
+		}
+		require.True(t, want.at.Equal(got.at), "%s is not %s", want.at, got.at)
+		require.Equal(t, want.day, got.day)
+		require.ElementsMatch(t, want.tags, got.tags)
+		require.Equal(t, len(want.fields), len(got.fields))
+		for k, v := range want.fields {
+			require.Equal(t, v, got.fields[k])
+		}
+	}
+	require.NoError(t, rows.Close())
+	// As the engine itself prints the ends, not only as the driver reads them back.
+	require.Equal(t, "1900-01-01 00:00:00.000000\t1900-01-01\t99999999999999999999.999999999999999999\n2261-12-31 23:59:59.999999\t2261-12-31\t-99999999999999999999.999999999999999999",
+		pipelinetest.SQL(t, url, "SELECT at, day, amount FROM fact_history WHERE kafka_offset < 2 ORDER BY kafka_offset"))
+}
