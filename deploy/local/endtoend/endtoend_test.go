@@ -71,6 +71,11 @@ func up(t *testing.T, s *stack.Stack) {
 func settled(t *testing.T, s *stack.Stack, people int64) status.Report {
 	t.Helper()
 	var report status.Report
+	defer func() {
+		if t.Failed() {
+			_ = report.Print(t.Output())
+		}
+	}()
 	require.Eventually(t, func() bool {
 		var err error
 		report, err = status.Collect(t.Context(), s)
