@@ -32,6 +32,7 @@ const (
 	passes mode = "passes"
 	fails  mode = "fails before it is carried out"
 	lost   mode = "is carried out and its answer lost"
+	away   mode = "fails eight times in a row"
 	dies   mode = "is carried out and the process dies"
 )
 
@@ -66,7 +67,11 @@ func (f *faultNet) next(kind string) (mode, error) {
 	f.counts[kind]++
 	c := call{kind, f.counts[kind]}
 	f.calls = append(f.calls, c)
-	if c != f.call || f.mode == passes {
+	switch {
+	case f.mode == away && kind == f.call.kind && c.nth >= f.call.nth && c.nth < f.call.nth+8:
+		f.fired = true
+		return fails, nil
+	case c != f.call || f.mode == passes:
 		return passes, nil
 	}
 	f.fired = true

@@ -126,7 +126,12 @@ func (s *stack) record(f *forecast.Forecast) *kgo.Record {
 
 func (s *stack) produce(records ...*kgo.Record) {
 	s.t.Helper()
-	require.NoError(s.t, s.producer.ProduceSync(s.t.Context(), records...).FirstErr())
+	own := make([]*kgo.Record, len(records)) // the client writes into what it is given, and one may be given twice
+	for i, rec := range records {
+		clone := *rec
+		own[i] = &clone
+	}
+	require.NoError(s.t, s.producer.ProduceSync(s.t.Context(), own...).FirstErr())
 }
 
 // drained waits until the group has committed the end of every partition.
@@ -169,6 +174,9 @@ func TestBadInputIsDeadLetteredAndItsNeighboursLand(t *testing.T) {
 	enum[5+1+36+2] = 8 // the operation, behind the header, the ID and two times of a byte each
 	invalid := s.forecast("invalid", "1", 10)
 	invalid.TimePeriodStart, invalid.TimePeriodEnd = ptr(time.Unix(86400, 0)), ptr(time.Unix(0, 0))
+	// As a DateTime64 or a Date32 these would be other times, silently.
+	far := s.forecast("far", "1", 10)
+	far.TimePeriodEnd = ptr(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
 	unsealed := s.forecast("unsealed", "1", 10)
 	unsealed.SourceVersion = unsealed.SourceVersion.Add(time.Second)
 
@@ -187,6 +195,7 @@ func TestBadInputIsDeadLetteredAndItsNeighboursLand(t *testing.T) {
 		{"missing key", wire.ReasonValidation, "", good},
 		{"foreign key", wire.ReasonValidation, "other", good},
 		{"invalid content", wire.ReasonValidation, invalid.Key(), s.record(invalid).Value},
+		{"a date out of range", wire.ReasonValidation, far.Key(), s.record(far).Value},
 		{"foreign ID", wire.ReasonValidation, unsealed.Key(), s.record(unsealed).Value},
 		{"too large", consume.ReasonTooLarge, "k", make([]byte, s.cfg.MaxValueBytes+1)},
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -305,8 +306,14 @@ func TestReadinessDoesNotWaitForACommit(t *testing.T) {
 	})
 	m := newMember(t, seen).start(cluster)
 	<-hanging.arrived
-	require.NoError(t, m.check())
-	require.Empty(t, seen.committed(), "the readiness check has answered while the commit hangs")
+	checked := make(chan error, 1)
+	go func() { checked <- m.check() }()
+	select {
+	case err := <-checked:
+		require.NoError(t, err)
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "readiness waits for the commit")
+	}
 	close(hanging.open)
 	committedAre(t, seen, map[int32]int64{0: 1})
 }
