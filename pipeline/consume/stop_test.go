@@ -18,7 +18,15 @@ func TestStoppingSettlesTheBatchInHand(t *testing.T) {
 	produce(t, cluster, 0, numbered(4)...)
 	m := newMember(t, seen)
 	blocked := newGate()
-	m.onStore = func(ctx context.Context, _ []consume.Item[string]) error { return blocked.wait(ctx) }
+	m.onStore = func(ctx context.Context, _ []consume.Item[string]) error {
+		_ = blocked.wait(context.Background())
+		select {
+		case <-ctx.Done(): // it had ten seconds left
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+			return nil
+		}
+	}
 	m.start(cluster)
 	<-blocked.arrived
 	m.cancel()
