@@ -27,6 +27,21 @@ ifeq ($(RACE),)
 endif
 	go test $(RACE) -shuffle=on -timeout=10m work
 
+LINT         := $(BIN)/golangci-lint
+LINT_VERSION := v2.15.0
+
+$(LINT): Makefile
+	GOBIN=$(CURDIR)/$(BIN) GOWORK=off go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	@touch $@
+
+.PHONY: lint
+lint: $(LINT) ## Lint every module, its imports' directions included
+	$(LINT) run $(addprefix ./,$(addsuffix /...,$(MODULES)))
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the code
+	$(LINT) fmt $(MODULES)
+
 .PHONY: build
 build: deps ## Build all programs into build/bin
 	@mkdir -p $(BIN)

@@ -52,7 +52,8 @@ func poison(topic string, i int, reason string) consume.Poison {
 func write(t testing.TB, cluster *kfake.Cluster, letters ...consume.Poison) {
 	t.Helper()
 	client := pipelinetest.Client(t, cluster, deadletter.Options()...)
-	require.NoError(t, deadletter.NewWriter(client, "people-consumer", "v1").Write(t.Context(), letters))
+	_, err := deadletter.NewWriter(client, "people-consumer", "v1").Write(t.Context(), letters)
+	require.NoError(t, err)
 }
 
 func peopleLetters(n int) []consume.Poison {

@@ -80,6 +80,10 @@ type Config struct {
 	Topic string `kong:"-"`
 	Group string `kong:"-"`
 
+	// InstanceID makes the member static: when its process comes back under the
+	// same ID, it has its partitions again at once, without a rebalance.
+	InstanceID string `name:"group-instance-id" env:"GROUP_INSTANCE_ID" placeholder:"ID" help:"Name of this process in its consumer groups, such as the pod's: a restart under it needs no rebalance. Must differ between processes." group:"Consuming"`
+
 	BatchRows     int           `name:"batch-rows" env:"BATCH_ROWS" default:"20000" help:"Records of a batch at most." group:"Consuming"`
 	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"33554432" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
 	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"1s" help:"Longest wait for a batch to fill." group:"Consuming"`

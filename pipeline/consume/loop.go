@@ -67,7 +67,7 @@ func New[E any](cfg Config, logger *slog.Logger, reg prometheus.Registerer, deco
 
 // Options are what the client that Run gets must be made with.
 func (l *Loop[E]) Options() []kgo.Opt {
-	return []kgo.Opt{
+	opts := []kgo.Opt{
 		kgo.ConsumeTopics(l.cfg.Topic),
 		kgo.ConsumerGroup(l.cfg.Group),
 		kgo.SessionTimeout(l.cfg.SessionTimeout),
@@ -84,6 +84,10 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		kgo.OnPartitionsRevoked(l.ended),
 		kgo.OnPartitionsLost(l.ended),
 	}
+	if l.cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(l.cfg.InstanceID))
+	}
+	return opts
 }
 
 // ended takes note that partitions are another member's from now on, whose lag

@@ -71,7 +71,7 @@ type engine struct {
 	dir       string
 	process   *exec.Cmd
 	exited    chan error // of process
-	lifeline  *os.File // the process ends when this does
+	lifeline  *os.File   // the process ends when this does
 	databases atomic.Int64
 }
 

@@ -77,8 +77,12 @@ func (s *Stack) part(name string) (part, error) {
 	return part{}, fmt.Errorf("there is no part %q in the stack", name)
 }
 
+// service is a program of revstream's own. The producers do not look at the
+// name that consumers have in their groups. It must stay the same over a kill:
+// the embedded broker keeps a dynamic member that dies while its group forms.
 func (s *Stack) service(name, flag, addr string) part {
-	return part{name: name, flag: flag, addr: addr, args: []string{name}, env: []string{"HTTP_ADDR=" + addr}, ready: answers(addr, "/readyz")}
+	return part{name: name, flag: flag, addr: addr, args: []string{name},
+		env: []string{"HTTP_ADDR=" + addr, "GROUP_INSTANCE_ID=" + name}, ready: answers(addr, "/readyz")}
 }
 
 // probe keeps no connections: the parts come and go.

@@ -59,9 +59,10 @@ func newBench(t *testing.T) *bench {
 		return consume.Poison{Record: rec, Stage: consume.StageDecode, Reason: reason, Message: "a field is wrong", Failed: time.Now().Add(-2 * time.Hour)}
 	}
 	writer := deadletter.NewWriter(pipelinetest.Client(t, cluster, deadletter.Options()...), "people-consumer", "v1")
-	require.NoError(t, writer.Write(t.Context(), []consume.Poison{
+	_, err = writer.Write(t.Context(), []consume.Poison{
 		letter(1, version.Add(time.Second), 0, wire.ReasonValidation), letter(2, version, 3, wire.ReasonCorrupt), letter(3, version, 0, wire.ReasonUnknownSchema),
-	}))
+	})
+	require.NoError(t, err)
 	return b
 }
 
