@@ -36,8 +36,6 @@ type golden struct {
 	empty      func() event.Event
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func goldens(t *testing.T) []golden {
 	t.Helper()
 	version := time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
@@ -45,19 +43,19 @@ func goldens(t *testing.T) []golden {
 		require.NoError(t, event.Seal(e, op, version, version.Add(time.Minute), "0b7f6f3e-run"))
 		return e
 	}
-	day := func(m time.Month, d int) *time.Time { return ptr(time.Date(2026, m, d, 0, 0, 0, 0, time.UTC)) }
+	day := func(m time.Month, d int) *time.Time { return new(time.Date(2026, m, d, 0, 0, 0, 0, time.UTC)) }
 	amount, err := money.Parse("-12345678901234567.890000000000000001")
 	require.NoError(t, err)
 
 	full := &forecast.Forecast{
 		ForecastID: "net_commit", TimePeriodID: "2026_Q1", TimeFrameID: "TF:2026-02-02", UserID: "7:00E", FieldID: "fc_commit",
-		Kind: forecast.KindAdjustment, Value: &amount, CurrencyCode: ptr("EUR"), CurrencySymbol: ptr("€"),
-		IsUpdated: true, UpdatedBy: ptr("7"), UpdatedOn: ptr(version.Truncate(time.Millisecond)),
-		UserCRMID: ptr("005"), UserEmail: ptr("zoë@example.com"), UserName: ptr("Zoë 李"), ScopeID: ptr("7::MGR"),
-		HierarchyID: ptr("h2"), HierarchyName: ptr("West"), ParentHierarchyID: ptr("h1"), ParentHierarchyName: ptr("All"),
-		FieldName: ptr("Commit"), FieldType: ptr("NUMERIC"),
-		TimePeriodType: ptr("QUARTER"), TimePeriodLabel: ptr("Q1"), TimePeriodYear: ptr(int32(2026)),
-		TimePeriodStart: day(1, 1), TimePeriodEnd: day(3, 31), TimePeriodCRMID: ptr("026"),
+		Kind: forecast.KindAdjustment, Value: &amount, CurrencyCode: new("EUR"), CurrencySymbol: new("€"),
+		IsUpdated: true, UpdatedBy: new("7"), UpdatedOn: new(version.Truncate(time.Millisecond)),
+		UserCRMID: new("005"), UserEmail: new("zoë@example.com"), UserName: new("Zoë 李"), ScopeID: new("7::MGR"),
+		HierarchyID: new("h2"), HierarchyName: new("West"), ParentHierarchyID: new("h1"), ParentHierarchyName: new("All"),
+		FieldName: new("Commit"), FieldType: new("NUMERIC"),
+		TimePeriodType: new("QUARTER"), TimePeriodLabel: new("Q1"), TimePeriodYear: new(int32(2026)),
+		TimePeriodStart: day(1, 1), TimePeriodEnd: day(3, 31), TimePeriodCRMID: new("026"),
 		TimeFrameStart: day(2, 2), TimeFrameEnd: day(2, 8), JobID: "job-1",
 	}
 	sparse := &forecast.Forecast{
@@ -65,10 +63,10 @@ func goldens(t *testing.T) []golden {
 		Kind: forecast.KindForecastUpdated, JobID: "job-1",
 	}
 	person := &people.Person{
-		PersonID: 164, CreatedAt: ptr(version.Add(-time.Hour)), UpdatedAt: &version,
-		FirstName: ptr("Ünï"), LastName: ptr(""), EmailAddress: ptr("u@example.com"), Phone: ptr("+49 30 1"),
-		DoNotContact: ptr(false), Bouncing: ptr(true), Locale: ptr("Europe/Berlin"), LocaleUTCOffset: ptr(int64(60)),
-		SuccessCount: ptr(int64(3)), EmailsSent: ptr(int64(1 << 40)), AccountID: ptr(int64(9)), OwnerID: ptr(int64(8)),
+		PersonID: 164, CreatedAt: new(version.Add(-time.Hour)), UpdatedAt: &version,
+		FirstName: new("Ünï"), LastName: new(""), EmailAddress: new("u@example.com"), Phone: new("+49 30 1"),
+		DoNotContact: new(false), Bouncing: new(true), Locale: new("Europe/Berlin"), LocaleUTCOffset: new(int64(60)),
+		SuccessCount: new(int64(3)), EmailsSent: new(int64(1 << 40)), AccountID: new(int64(9)), OwnerID: new(int64(8)),
 		CadenceIDs: []int64{5, 4}, Tags: []string{"vip", "ünï"}, ContactRestrictions: []string{},
 		CustomFields: map[string]string{"hobby": "surfing"}, Extra: map[string]string{"new_field": `{"a":[1,null]}`},
 	}
@@ -77,11 +75,11 @@ func goldens(t *testing.T) []golden {
 		CustomFields: map[string]string{}, Extra: map[string]string{},
 	}
 	run := &exportrun.ExportRun{
-		RunID: "clari:job-1", Source: "clari", OfEntity: "forecast", Scope: "net_commit", TimePeriodID: ptr("2026_Q1"),
-		Kinds: []string{"forecast", "quota"}, JobID: ptr("job-1"), RequestedAt: version, StartedAt: ptr(version.Add(time.Second)),
-		EndedAt: ptr(version.Add(2 * time.Second)), CompletedAt: version.Add(3 * time.Second),
+		RunID: "clari:job-1", Source: "clari", OfEntity: "forecast", Scope: "net_commit", TimePeriodID: new("2026_Q1"),
+		Kinds: []string{"forecast", "quota"}, JobID: new("job-1"), RequestedAt: version, StartedAt: new(version.Add(time.Second)),
+		EndedAt: new(version.Add(2 * time.Second)), CompletedAt: version.Add(3 * time.Second),
 		RowsExpected: 10, RowsPublished: 7, RowsUnchanged: 2, RowsRejected: 1, Truncated: true,
-		Outcome: exportrun.Partial, Error: ptr("1 value does not fit decimal(38,18)"),
+		Outcome: exportrun.Partial, Error: new("1 value does not fit decimal(38,18)"),
 	}
 	newForecast := func() event.Event { return new(forecast.Forecast) }
 	newPerson := func() event.Event { return new(people.Person) }

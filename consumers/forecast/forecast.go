@@ -1,4 +1,4 @@
-// Package forecast owns the columns of the forecast tables: one forecast value: forecast, period, week, user, field, kind a row. It is pure.
+// Package forecast owns the columns of the forecast tables: a row is one value of one forecast entry. It is pure.
 package forecast
 
 import (

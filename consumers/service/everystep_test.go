@@ -125,7 +125,7 @@ func (s *steps) process(f *faultNet) *process {
 	require.NoError(s.t, err)
 	registry, err := wire.NewRegistry(f.http(s.t, s.registryURL, registryCall))
 	require.NoError(s.t, err)
-	alive, kill := context.WithCancel(context.Background())
+	alive, kill := context.WithCancel(s.t.Context())
 	fast := []kgo.Opt{kgo.Dialer(f.dial), kgo.WithContext(alive), kgo.FetchMaxWait(20 * time.Millisecond), kgo.MetadataMinAge(10 * time.Millisecond), kgo.DisableClientMetrics(),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 5 * time.Millisecond })}
 	letters := pipelinetest.Client(s.t, s.cluster, append(deadletter.Options(), fast...)...)
@@ -136,7 +136,7 @@ func (s *steps) process(f *faultNet) *process {
 	})
 	require.NoError(s.t, err)
 	client := pipelinetest.Client(s.t, s.cluster, append(loop.Options(), fast...)...)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.t.Context())
 	p := &process{steps: s, net: f, cancel: cancel, kill: kill, ended: make(chan error, 1), release: func() {
 		client.Close()
 		letters.Close()
@@ -159,7 +159,7 @@ func (p *process) finish() (died bool) {
 		case <-p.net.died:
 			p.kill()
 			p.cancel()
-			<-p.ended // with whatever error a dead process has
+			<-p.ended //nolint:errcheck // whatever error a dead process has
 			p.release()
 			return true
 		case <-deadline:
@@ -212,7 +212,7 @@ func (s *steps) evict() {
 func (s *steps) rows(query string) map[string]string {
 	s.t.Helper()
 	rows := map[string]string{}
-	for _, line := range strings.Split(s.sql(query), "\n") {
+	for line := range strings.SplitSeq(s.sql(query), "\n") {
 		if line == "" {
 			continue // no rows
 		}

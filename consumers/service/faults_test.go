@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -200,9 +201,7 @@ func (f *faultNet) http(t *testing.T, target string, kind func(query string) str
 		if err != nil || m != passes {
 			panic(http.ErrAbortHandler)
 		}
-		for name, values := range resp.Header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), resp.Header)
 		w.WriteHeader(resp.StatusCode)
 		_, _ = w.Write(answer) // the client may be gone
 	}))
@@ -235,14 +234,16 @@ func TestTheFaultyNetworkDoesWhatItsPlanSays(t *testing.T) {
 		f := newFaultNet(call{"ask the registry", 1}, m)
 		url := f.http(t, target.URL, registryCall)
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		resp, err := client.Post(url, "text/plain", nil)
+		ask, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
+		require.NoError(t, err)
+		resp, err := client.Do(ask)
 		answered := err == nil && resp.StatusCode == http.StatusOK
 		if err == nil {
 			require.NoError(t, resp.Body.Close())
 		}
 		require.Equal(t, m == passes, answered, m)
 		require.Equal(t, carriedOut, asked == 1, m)
-		again, err := client.Post(url, "text/plain", nil)
+		again, err := client.Do(ask)
 		require.Equal(t, m == dies, err != nil, m)
 		if err == nil {
 			require.NoError(t, again.Body.Close())

@@ -3,6 +3,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,7 +20,9 @@ import (
 	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/kafkaclient"
 	"github.com/revstream/revstream/pipeline/secret"
+	"github.com/revstream/revstream/pipeline/snapshot"
 	"github.com/revstream/revstream/pipeline/table"
+	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -63,6 +66,9 @@ func start(ctx context.Context, rt *daemon.Runtime, settings Settings, streams [
 		return err
 	}
 	for _, stream := range streams {
+		if err := topicsExist(ctx, rt.Logger, parts.Letters, stream.Topic); err != nil {
+			return err
+		}
 		loop, err := stream.Loop(parts)
 		if err != nil {
 			return fmt.Errorf("starting on topic %s: %w", stream.Topic, err)
@@ -77,16 +83,34 @@ func start(ctx context.Context, rt *daemon.Runtime, settings Settings, streams [
 	return nil
 }
 
+// topicsExist says at the start that a topic is missing: a group without its
+// topic would wait for it in silence. That Kafka is away is no reason to end.
+func topicsExist(ctx context.Context, logger *slog.Logger, client *kgo.Client, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	for _, name := range []string{topic, schemas.DLQTopic(topic)} {
+		err := snapshot.Exists(ctx, client, name)
+		if errors.Is(err, snapshot.ErrNoTopic) {
+			return err
+		}
+		if err != nil {
+			logger.WarnContext(ctx, "looking for the topics", "topic", name, "error", err)
+			return nil
+		}
+	}
+	return nil
+}
+
 func open(ctx context.Context, rt *daemon.Runtime, settings Settings) (Parts, error) {
 	parts := Parts{Consume: settings.Consume, Sink: settings.Sink, Logger: rt.Logger, Metrics: rt.Registry}
-	registryURL, err := read(ctx, "SCHEMA_REGISTRY_URL", settings.SchemaRegistryURL)
+	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", settings.SchemaRegistryURL)
 	if err != nil {
 		return parts, err
 	}
 	if parts.Registry, err = wire.NewRegistry(registryURL); err != nil {
 		return parts, err
 	}
-	clickhouseURL, err := read(ctx, "CLICKHOUSE_URL", settings.ClickHouseURL)
+	clickhouseURL, err := secret.Read(ctx, "CLICKHOUSE_URL", settings.ClickHouseURL)
 	if err != nil {
 		return parts, err
 	}
@@ -103,16 +127,6 @@ func open(ctx context.Context, rt *daemon.Runtime, settings Settings) (Parts, er
 	rt.Check("clickhouse", timed(conn.Ping))
 	rt.Check("schema_registry", timed(parts.Registry.Ping))
 	return parts, nil
-}
-
-// read resolves a setting that is used once, at the start.
-func read(ctx context.Context, name string, ref secret.Ref) (string, error) {
-	value, err := secret.Open(ctx, name, ref)
-	if err != nil {
-		return "", err
-	}
-	text := value.Get()
-	return text, value.Close()
 }
 
 // newClient makes a Kafka client of this process, closed when it stops.

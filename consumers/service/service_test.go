@@ -91,7 +91,7 @@ func (s *stack) run(stream service.Stream) running {
 	})
 	require.NoError(s.t, err)
 	client := pipelinetest.Client(s.t, s.cluster, loop.Options()...)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.t.Context())
 	r := running{ended: make(chan error, 1), cancel: cancel}
 	go func() {
 		err := loop.Run(ctx, client)
@@ -173,10 +173,10 @@ func TestBadInputIsDeadLetteredAndItsNeighboursLand(t *testing.T) {
 	enum := append([]byte(nil), good...)
 	enum[5+1+36+2] = 8 // the operation, behind the header, the ID and two times of a byte each
 	invalid := s.forecast("invalid", "1", 10)
-	invalid.TimePeriodStart, invalid.TimePeriodEnd = ptr(time.Unix(86400, 0)), ptr(time.Unix(0, 0))
+	invalid.TimePeriodStart, invalid.TimePeriodEnd = new(time.Unix(86400, 0)), new(time.Unix(0, 0))
 	// As a DateTime64 or a Date32 these would be other times, silently.
 	far := s.forecast("far", "1", 10)
-	far.TimePeriodEnd = ptr(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
+	far.TimePeriodEnd = new(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
 	unsealed := s.forecast("unsealed", "1", 10)
 	unsealed.SourceVersion = unsealed.SourceVersion.Add(time.Second)
 
@@ -230,8 +230,6 @@ func TestBadInputIsDeadLetteredAndItsNeighboursLand(t *testing.T) {
 		require.NotEmpty(t, letter.Message, b.name)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // TestEachEventIsVisibleOnceAndTheNewestWins: duplicates in a batch, across
 // batches and across restarts; versions in any order; a delete at the version

@@ -40,16 +40,14 @@ var registered = texts{
 	5: `"string"`,
 }
 
-func ptr[T any](v T) *T { return &v }
-
 var version = time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
 
 // person is one whose updated_at is not the source version, which no consumer takes.
 func person(t testing.TB) *people.Person {
 	t.Helper()
 	p := &people.Person{
-		PersonID: 42, FirstName: ptr("Zoë"), Title: ptr("CFO <finance>"), EmailAddress: ptr("zoe@example.com"),
-		UpdatedAt: ptr(version.Add(time.Second)), CadenceIDs: []int64{1, 1 << 60}, Tags: []string{}, ContactRestrictions: []string{},
+		PersonID: 42, FirstName: new("Zoë"), Title: new("CFO <finance>"), EmailAddress: new("zoe@example.com"),
+		UpdatedAt: new(version.Add(time.Second)), CadenceIDs: []int64{1, 1 << 60}, Tags: []string{}, ContactRestrictions: []string{},
 		CustomFields: map[string]string{"Nickname": "Zo", "Tier": "1"}, Extra: map[string]string{},
 	}
 	require.NoError(t, event.Seal(p, event.Upsert, version, version.Add(time.Minute), "run"))
@@ -62,7 +60,7 @@ func amount(t testing.TB) *forecast.Forecast {
 	require.NoError(t, err)
 	f := &forecast.Forecast{
 		ForecastID: "f", TimePeriodID: "2026_Q1", TimeFrameID: "w", UserID: "u", FieldID: "x", Kind: "forecast", JobID: "j",
-		Value: &value, CurrencyCode: ptr("eur"), UserName: ptr("Zoë"), TimePeriodStart: ptr(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+		Value: &value, CurrencyCode: new("eur"), UserName: new("Zoë"), TimePeriodStart: new(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
 	}
 	require.NoError(t, event.Seal(f, event.Upsert, version, version, "run"))
 	return f
@@ -105,7 +103,7 @@ func TestPersonalDataIsMasked(t *testing.T) {
 	unknown := fields(t, 4, map[string]any{"undocumented": "x", "told": "y"}, false)
 	require.Equal(t, map[string]any{"undocumented": payload.Mask, "told": "y"}, unknown)
 
-	run := &exportrun.ExportRun{RunID: "r", Source: "clari", OfEntity: "forecast", Outcome: exportrun.Failed, Error: ptr("timed out"), Kinds: []string{}}
+	run := &exportrun.ExportRun{RunID: "r", Source: "clari", OfEntity: "forecast", Outcome: exportrun.Failed, Error: new("timed out"), Kinds: []string{}}
 	require.NoError(t, event.Seal(run, event.Upsert, version, version, "run"))
 	require.Equal(t, "timed out", fields(t, 3, run, false)["error"], "its doc says that it holds no personal data")
 }
@@ -179,14 +177,14 @@ func TestAPatchMendsWhatConsumersRefuse(t *testing.T) {
 	require.NoError(t, wire.NewDecoder(people.Schema, registered).Decode(t.Context(), value, after))
 	require.NoError(t, event.Check(after, []byte(before.Key())))
 	want := person(t)
-	want.UpdatedAt, want.Title, want.CustomFields, want.Tags = ptr(version), nil, map[string]string{"Tier": "2"}, []string{"a"}
+	want.UpdatedAt, want.Title, want.CustomFields, want.Tags = new(version), nil, map[string]string{"Tier": "2"}, []string{"a"}
 	require.Equal(t, want, after)
 
 	f := amount(t)
 	value, refusal, err = apply(t, registered, `{"currency_code":"EUR"}`, schemas.ForecastTopic, f.Key(), encode(t, 2, f))
 	require.NoError(t, err)
 	require.Empty(t, refusal)
-	f.CurrencyCode = ptr("EUR")
+	f.CurrencyCode = new("EUR")
 	require.Equal(t, encode(t, 2, f), value)
 
 	value, refusal, err = apply(t, registered, `{"currency_code":"EUR","value":12345678901234567890.000000000000000001}`, schemas.ForecastTopic, f.Key(), encode(t, 2, f))

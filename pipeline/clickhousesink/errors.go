@@ -60,12 +60,10 @@ func (e *conversionError) Unwrap() error { return e.err }
 // rejection says, without any value, why the rows can never go in, or "" if
 // the error may pass.
 func rejection(err error) string {
-	var conversion *conversionError
-	if errors.As(err, &conversion) {
+	if conversion, ok := errors.AsType[*conversionError](err); ok {
 		return conversion.Error()
 	}
-	var exception *clickhouse.Exception
-	if errors.As(err, &exception) {
+	if exception, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		if name, ok := rejections[exception.Code]; ok {
 			return fmt.Sprintf("error %d %s", exception.Code, name)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -89,7 +90,7 @@ func New[E any](cfg Config, reg prometheus.Registerer, conn Conn, t Tables[E]) (
 	return &Sink[E]{
 		tables: t, conn: conn, timeout: cfg.InsertTimeout, metrics: newMetrics(reg, t.Entity),
 		current: newInsert(t.Entity+"_current", columns),
-		history: newInsert(t.Entity+"_history", append(columns[:len(columns):len(columns)], origin[1:]...)),
+		history: newInsert(t.Entity+"_history", append(slices.Clip(columns), origin[1:]...)),
 		ledger:  newInsert(t.Entity+"_ledger", origin),
 		lookup:  "SELECT DISTINCT event_id FROM " + t.Entity + "_ledger WHERE event_id IN (SELECT id FROM format(TSV, 'id UUID', '%s'))",
 	}, nil

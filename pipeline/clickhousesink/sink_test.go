@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -127,9 +128,7 @@ func proxy(t *testing.T, target string, before func(http.ResponseWriter, string)
 		if err != nil || after != nil && after(query) {
 			panic(http.ErrAbortHandler)
 		}
-		for name, values := range resp.Header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), resp.Header)
 		w.WriteHeader(resp.StatusCode)
 		_, _ = w.Write(answer) // the client may be gone
 	}))
@@ -392,7 +391,7 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 		require.True(t, want.at.Equal(got.at), "%s is not %s", want.at, got.at)
 		require.Equal(t, want.day, got.day)
 		require.ElementsMatch(t, want.tags, got.tags)
-		require.Equal(t, len(want.fields), len(got.fields))
+		require.Len(t, got.fields, len(want.fields))
 		for k, v := range want.fields {
 			require.Equal(t, v, got.fields[k])
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -138,9 +139,7 @@ func TestARevokedPartitionIsNeverCommittedByItsOldOwner(t *testing.T) {
 	heir := newMember(t, seen).start(cluster)
 	until(t, func() bool { return old.owns() == 1 && heir.owns() == 1 }, "the group is balanced")
 	until(t, func() bool { return len(seen.committed()) == 1 }, "the heir commits what it got")
-	var moved int32
-	for moved = range seen.committed() {
-	}
+	moved := slices.Collect(maps.Keys(seen.committed()))[0]
 	close(blocked.open)
 	committedAre(t, seen, map[int32]int64{0: 3, 1: 3})
 	for _, c := range seen.commits {
@@ -149,7 +148,7 @@ func TestARevokedPartitionIsNeverCommittedByItsOldOwner(t *testing.T) {
 		}
 	}
 	require.Len(t, seen.settled, 6, "nothing is lost")
-	require.NotEqual(t, "", oldID)
+	require.NotEmpty(t, oldID)
 	heir.stop()
 	old.stop()
 }
@@ -301,7 +300,7 @@ func TestReadinessDoesNotWaitForACommit(t *testing.T) {
 	produce(t, cluster, 0, "value")
 	hanging := newGate()
 	cluster.ControlKey(int16(kmsg.OffsetCommit), func(kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.SleepControl(func() { _ = hanging.wait(context.Background()) })
+		cluster.SleepControl(func() { _ = hanging.wait(t.Context()) })
 		return nil, nil, false
 	})
 	m := newMember(t, seen).start(cluster)

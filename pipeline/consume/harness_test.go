@@ -154,7 +154,7 @@ func (m *member) start(cluster *kfake.Cluster) *member {
 	require.NoError(m.t, err)
 	m.loop = loop
 	m.client = pipelinetest.Client(m.t, cluster, loop.Options()...)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(m.t.Context())
 	m.cancel = cancel
 	go func() {
 		defer close(m.ended)

@@ -19,7 +19,7 @@ func TestStoppingSettlesTheBatchInHand(t *testing.T) {
 	m := newMember(t, seen)
 	blocked := newGate()
 	m.onStore = func(ctx context.Context, _ []consume.Item[string]) error {
-		_ = blocked.wait(context.Background())
+		_ = blocked.wait(t.Context())
 		select {
 		case <-ctx.Done(): // it had ten seconds left
 			return ctx.Err()

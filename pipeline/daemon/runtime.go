@@ -32,7 +32,7 @@ type Runtime struct {
 	mux      *http.ServeMux
 	httpAddr string // that the server listens on; "" without one
 
-	base context.Context    // parent of the components' contexts, which unlike setup's end one after the other
+	base context.Context    //nolint:containedctx // parent of the components' contexts, which unlike setup's end one after the other
 	stop context.CancelFunc // begins the shutdown
 
 	failed atomic.Bool  // a part has failed

@@ -52,7 +52,7 @@ func parse(name, description string, settings Settings, args []string, out io.Wr
 		return nil, errHelped
 	}
 	if err != nil {
-		return nil, describe(parser, err)
+		return nil, describe(err)
 	}
 	return ctx, nil
 }
@@ -68,7 +68,7 @@ func parseOrHelp(parser *kong.Kong, args []string) (ctx *kong.Context, err error
 }
 
 // describe puts the environment variable into a kong error, which speaks of flags only.
-func describe(parser *kong.Kong, err error) error {
+func describe(err error) error {
 	var parseErr *kong.ParseError
 	if !errors.As(err, &parseErr) || parseErr.Context == nil {
 		return err

@@ -225,3 +225,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestALetterThatWasCompressedFitsItsTopic: a producer of somebody else's may
+// compress megabytes below its topic's limit. Their letter was refused by our
+// own client, before it compressed it, and blocked its partition for ever.
+func TestALetterThatWasCompressedFitsItsTopic(t *testing.T) {
+	t.Parallel()
+	cluster := pipelinetest.Kafka(t, 1, topic+deadletter.Suffix)
+	client := pipelinetest.Client(t, cluster, append(deadletter.Options(), kgo.ProducerBatchCompression(kgo.ZstdCompression()))...)
+	large, small := original(), original()
+	large.Value = make([]byte, 5<<20)
+	poison := []consume.Poison{{Record: small, Reason: "r", Failed: failed}, {Record: large, Reason: "r", Failed: failed}, {Record: small, Reason: "r", Failed: failed}}
+	left, err := deadletter.NewWriter(client, "group", "v1").Write(t.Context(), poison)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	letters := pipelinetest.ReadAll(t, cluster, topic+deadletter.Suffix)
+	require.Len(t, letters, 3)
+	require.Equal(t, large.Value, letters[1].Value)
+}

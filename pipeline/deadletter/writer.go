@@ -31,9 +31,16 @@ func NewWriter(client *kgo.Client, group, version string) *Writer {
 	return &Writer{client: client, group: group, version: version}
 }
 
-// maxRecordBytes is the largest dead letter that a client makes: the topics'
-// max.message.bytes in the catalogue.
-const maxRecordBytes = 2 << 20
+const (
+	// maxRecordBytes is the largest dead letter, before compression. The topic's
+	// limit holds for what is left after it: a record that came in under the
+	// limit of its own topic may be many times larger here.
+	maxRecordBytes = 64 << 20
+	// groupBytes bounds the letters that go out together, as a client that may
+	// send one such record would also batch as much of small ones, which the
+	// topic then refuses.
+	groupBytes = 1 << 20
+)
 
 // Options are what the client of a Writer must be made with.
 func Options() []kgo.Opt {
@@ -44,27 +51,29 @@ func Options() []kgo.Opt {
 // what was not. A letter written twice, because an answer got lost, is
 // harmless: replaying both gives one event.
 func (w *Writer) Write(ctx context.Context, poison []consume.Poison) (left []consume.Poison, err error) {
+	topic := ""
 	records := make([]*kgo.Record, len(poison))
 	origins := make(map[*kgo.Record]consume.Poison, len(poison))
 	for i, p := range poison {
 		records[i] = w.letter(p)
 		origins[records[i]] = p
+		topic = records[i].Topic
 	}
-	// The client holds on to records whose fate it does not know, even when ctx
-	// ends, until the broker answers or the client is closed: that ends the
-	// goroutine, and a consumer that stops does not wait for it.
-	produced := make(chan kgo.ProduceResults, 1)
-	go func() { produced <- w.client.ProduceSync(ctx, records...) }()
-	var results kgo.ProduceResults
-	select {
-	case results = <-produced:
-	case <-ctx.Done():
-		return poison, fmt.Errorf("writing dead letters: %w", ctx.Err())
-	}
-	for _, result := range results {
-		if result.Err != nil {
-			left, err = append(left, origins[result.Record]), result.Err
+	for len(records) > 0 {
+		n := group(records)
+		results, ctxErr := w.produce(ctx, records[:n])
+		if ctxErr != nil {
+			for _, rec := range records {
+				left = append(left, origins[rec])
+			}
+			return left, fmt.Errorf("writing dead letters: %w", ctxErr)
 		}
+		for _, result := range results {
+			if result.Err != nil {
+				left, err = append(left, origins[result.Record]), result.Err
+			}
+		}
+		records = records[n:]
 	}
 	switch {
 	case err == nil:
@@ -72,9 +81,36 @@ func (w *Writer) Write(ctx context.Context, poison []consume.Poison) (left []con
 	case errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.TopicAuthorizationFailed):
 		// Skipping the letter would lose it, so the consumer waits, degraded,
 		// until an operator has mended the topic.
-		return left, fmt.Errorf("writing dead letters to %s (provision creates the topic; its max.message.bytes must hold the letter): %w", records[0].Topic, err)
+		return left, fmt.Errorf("writing dead letters to %s (provision creates the topic; its max.message.bytes must hold the letter): %w", topic, err)
 	default:
 		return left, fmt.Errorf("writing dead letters: %w", err)
+	}
+}
+
+// group says how many of the records go out together: at least one.
+func group(records []*kgo.Record) int {
+	bytes := 0
+	for i, rec := range records {
+		bytes += len(rec.Key) + len(rec.Value)
+		if bytes > groupBytes && i > 0 {
+			return i
+		}
+	}
+	return len(records)
+}
+
+// produce waits for the brokers' answers. The client holds on to records whose
+// fate it does not know, even when ctx ends, until the broker answers or the
+// client is closed: that ends the goroutine, and a consumer that stops does not
+// wait for it.
+func (w *Writer) produce(ctx context.Context, records []*kgo.Record) (kgo.ProduceResults, error) {
+	produced := make(chan kgo.ProduceResults, 1)
+	go func() { produced <- w.client.ProduceSync(ctx, records...) }()
+	select {
+	case results := <-produced:
+		return results, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

@@ -76,16 +76,18 @@ func TestProducesDurablyAndCompressed(t *testing.T) {
 	require.EqualValues(t, 4, batch.Attributes&7, "zstd")
 	require.GreaterOrEqual(t, batch.ProducerID, int64(0), "idempotent")
 
-	families, err := reg.Gather()
-	require.NoError(t, err)
-	labels := map[string]string{}
-	for _, family := range families {
-		for _, label := range family.GetMetric()[0].GetLabel() {
-			labels[family.GetName()+"/"+label.GetName()] = label.GetValue()
+	// The client counts after it has told that the record is there.
+	require.Eventually(t, func() bool {
+		families, err := reg.Gather()
+		require.NoError(t, err)
+		labels := map[string]string{}
+		for _, family := range families {
+			for _, label := range family.GetMetric()[0].GetLabel() {
+				labels[family.GetName()+"/"+label.GetName()] = label.GetValue()
+			}
 		}
-	}
-	require.Equal(t, "test", labels["revstream_kafka_produce_bytes_total/client_id"])
-	require.Equal(t, "events", labels["revstream_kafka_produce_bytes_total/topic"])
+		return labels["revstream_kafka_produce_bytes_total/client_id"] == "test" && labels["revstream_kafka_produce_bytes_total/topic"] == "events"
+	}, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestCheck(t *testing.T) {

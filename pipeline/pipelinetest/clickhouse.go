@@ -3,7 +3,6 @@ package pipelinetest
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,8 +119,7 @@ func (e *engine) boot() (string, error) {
 
 // ready waits until the process says where it listens, and answers there.
 func (e *engine) ready(logPath string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
+	late := time.After(startTimeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -137,7 +135,7 @@ func (e *engine) ready(logPath string) (string, error) {
 			e.exited <- err
 			return "", fmt.Errorf("ClickHouse ended (%w):\n%s", err, text)
 		case <-tick.C:
-		case <-ctx.Done():
+		case <-late:
 			return "", fmt.Errorf("ClickHouse did not start in %s:\n%s", startTimeout, text)
 		}
 	}
@@ -160,6 +158,6 @@ func (e *engine) stop() error {
 	}
 	// The data goes with the folder, so there is nothing to flush.
 	err := e.process.Process.Kill()
-	<-e.exited // "signal: killed" is what was asked for
+	<-e.exited //nolint:errcheck // "signal: killed" is what was asked for
 	return errors.Join(err, e.lifeline.Close(), os.RemoveAll(e.dir))
 }

@@ -35,7 +35,7 @@ func (b Backoff) delay(n int) time.Duration {
 		wait = b.Base << n
 	}
 	if b.Jitter > 0 {
-		wait += rand.N(b.Jitter + 1)
+		wait += rand.N(b.Jitter + 1) //nolint:gosec // jitter is no secret
 	}
 	return wait
 }

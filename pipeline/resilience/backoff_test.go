@@ -11,8 +11,8 @@ import (
 func TestBackoffDoublesUpToItsCapAndAddsJitter(t *testing.T) {
 	t.Parallel()
 	plain := Backoff{Jitter: -1}.withDefaults()
-	for n, want := range []time.Duration{250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
-		require.Equal(t, want*time.Millisecond, plain.delay(n), "attempt %d", n)
+	for n, want := range []int{250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
+		require.Equal(t, time.Duration(want)*time.Millisecond, plain.delay(n), "attempt %d", n)
 	}
 	require.Equal(t, 30*time.Second, plain.delay(1_000_000), "no overflow")
 

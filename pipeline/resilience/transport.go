@@ -84,7 +84,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		clone.Header.Set(CorrelationHeader, id)
 	}
 	if req.Body != nil {
-		defer req.Body.Close() //nolint:errcheck // a RoundTripper closes the body; its content was read or is not wanted
+		defer req.Body.Close() // a RoundTripper closes the body; its content was read or is not wanted
 	}
 	switch req.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:

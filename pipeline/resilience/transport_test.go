@@ -70,7 +70,7 @@ func (s *source) tries() int {
 	return len(s.bodies)
 }
 
-func (s *source) do(t *testing.T, ctx context.Context, method, body string) (*http.Response, error) { //nolint:revive // t first, as in every helper
+func (s *source) do(t *testing.T, ctx context.Context, method, body string) (*http.Response, error) {
 	t.Helper()
 	// A reader that http.NewRequest cannot rewind by itself.
 	req, err := http.NewRequestWithContext(ctx, method, s.URL, struct{ io.Reader }{strings.NewReader(body)})
@@ -124,7 +124,7 @@ func TestWhatIsRetried(t *testing.T) {
 			t.Parallel()
 			s := newSource(t, fast, test.step)
 			resp, err := s.do(t, t.Context(), test.method, "the body")
-			require.Equal(t, test.ok, err == nil && resp.StatusCode == 200)
+			require.Equal(t, test.ok, err == nil && resp.StatusCode == http.StatusOK)
 			require.Equal(t, test.tries, s.tries())
 			for _, body := range s.bodies {
 				require.Equal(t, "the body", body, "each try sends the whole body")
@@ -285,7 +285,7 @@ func TestRequestIsLeftAloneAndConnectionsAreNotLeaked(t *testing.T) {
 	for range 20 {
 		open.Add(1)
 		body.Reader = strings.NewReader("x")
-		req, err := http.NewRequestWithContext(ctx, "PUT", s.URL, body)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.URL, body)
 		require.NoError(t, err)
 		resp, err := s.client.Transport.RoundTrip(req)
 		require.NoError(t, err)

@@ -25,7 +25,7 @@ func parse(t *testing.T, args ...string) (settings, error) {
 }
 
 // These set environment variables, and so cannot run in parallel.
-func TestFlagTakesEveryForm(t *testing.T) { //nolint:paralleltest
+func TestFlagTakesEveryForm(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a key?")
 	write(t, path, "from file\n")
 
@@ -52,7 +52,7 @@ func TestFlagTakesEveryForm(t *testing.T) { //nolint:paralleltest
 	require.Equal(t, "hunter2", open(t, s.Key).Get())
 }
 
-func TestFlagNamesAFileThatIsNotThere(t *testing.T) { //nolint:paralleltest
+func TestFlagNamesAFileThatIsNotThere(t *testing.T) {
 	t.Setenv("REVSTREAM_TEST_KEY_FILE", "/no/such/file")
 	_, err := parse(t)
 	require.ErrorContains(t, err, "REVSTREAM_TEST_KEY_FILE: open /no/such/file")

@@ -72,6 +72,16 @@ func (r Ref) url() (*url.URL, error) {
 	return u, nil
 }
 
+// Read resolves ref once, for a setting that is used at the start and never
+// again, such as the URL of a database with a password in it.
+func Read(ctx context.Context, name string, ref Ref) (string, error) {
+	value, err := Open(ctx, name, ref)
+	if err != nil {
+		return "", err
+	}
+	return value.Get(), value.Close()
+}
+
 // Value is a secret that is kept up to date. Get is safe for concurrent use and takes no lock.
 type Value struct {
 	current atomic.Pointer[version] // written by Open, then by watch alone

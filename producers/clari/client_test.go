@@ -264,7 +264,7 @@ func TestRefusals(t *testing.T) {
 				clari.ErrInvalidJob, clari.ErrNotCancellable,
 			}
 			for _, sentinel := range sentinels {
-				require.Equal(t, sentinel == c.want, errors.Is(err, sentinel), "%v", sentinel)
+				require.Equal(t, errors.Is(sentinel, c.want), errors.Is(err, sentinel), "%v", sentinel)
 			}
 		})
 	}

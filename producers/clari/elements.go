@@ -78,14 +78,14 @@ func (d *elements) close() error {
 		return err
 	}
 	d.in.left = maxElementBytes
-	switch _, err := d.Token(); {
-	case err == io.EOF:
-		return nil
-	case err == nil:
+	_, err := d.Token()
+	if err == nil {
 		return fmt.Errorf("%w: more after its end", ErrBadResults)
-	default:
+	}
+	if !errors.Is(err, io.EOF) {
 		return d.bad(err)
 	}
+	return nil
 }
 
 func (d *elements) key() (string, error) {

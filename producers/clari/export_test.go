@@ -55,8 +55,9 @@ func TestExportIsWhatTheSimulatorHas(t *testing.T) {
 		state := b.sim.State(claritest.Scope{Historical: true})
 		export := b.export(t, clari.ExportRequest{Types: everyType, IncludeHistorical: true, TimePeriod: "2024_Q2"})
 		entries := read(t, export)
-		require.Equal(t, state.Periods["2024_Q2"], claritest.Count{Entries: len(entries), Values: countValues(entries)})
-		require.Equal(t, 60*4*13, len(entries), "users, fields, weeks")
+		got := claritest.Count{Entries: len(entries), Values: countValues(entries)}
+		require.Equal(t, state.Periods["2024_Q2"], got)
+		require.Len(t, entries, 60*4*13, "users, fields, weeks")
 		if first == nil {
 			first = entries
 		}
@@ -217,7 +218,8 @@ func TestMalformedEntriesAreReportedOneByOne(t *testing.T) {
 func TestEntriesStopWhenToldTo(t *testing.T) {
 	t.Parallel()
 	export := connect(t, claritest.Config{Users: 5}).export(t, clari.ExportRequest{})
-	for range export.Entries(t.Context()) {
+	for _, err := range export.Entries(t.Context()) {
+		require.NoError(t, err)
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -76,8 +76,8 @@ func TestDocumentsThatAreNoResults(t *testing.T) {
 		require.ErrorIs(t, err, ErrBadResults, document)
 	}
 	require.Zero(t, spooled(t, `{"entries":null}`).EntryCount)
-	for range spooled(t, `{"entries":null}`).Entries(t.Context()) {
-		require.Fail(t, "an entry of nothing")
+	for _, err := range spooled(t, `{"entries":null}`).Entries(t.Context()) {
+		require.Fail(t, "an entry of nothing", "%v", err)
 	}
 }
 

@@ -33,7 +33,7 @@ type Config struct {
 	Quarters    int      `name:"quarters" env:"CLARI_QUARTERS" default:"5" help:"Quarters to export: the current one and those before it." group:"Clari"`
 	Historical  bool     `name:"historical" env:"CLARI_HISTORICAL" default:"true" negatable:"" help:"Export every week of a quarter rather than the latest." group:"Clari"`
 
-	Interval     time.Duration `name:"interval" env:"CLARI_INTERVAL" default:"15m" help:"From the start of one cycle to that of the next." group:"Clari"`
+	Interval     time.Duration `name:"interval" env:"CLARI_INTERVAL" default:"6h" help:"From the start of one cycle to that of the next. A cycle takes an export job of the quota for each forecast and quarter." group:"Clari"`
 	PollInterval time.Duration `name:"poll-interval" env:"CLARI_POLL_INTERVAL" default:"15s" help:"Between two looks at a running export job." group:"Clari"`
 	JobTimeout   time.Duration `name:"job-timeout" env:"CLARI_JOB_TIMEOUT" default:"10m" help:"After which an export job is cancelled." group:"Clari"`
 	QuotaTimeout time.Duration `name:"quota-timeout" env:"CLARI_QUOTA_TIMEOUT" default:"1h" help:"For which a cycle waits for Clari's export quota." group:"Clari"`
@@ -127,15 +127,15 @@ func (e *Exporter) RunOnce(ctx context.Context) error {
 	return nil
 }
 
-// jobFailure is the failure of a job that is over and accounted for: the cycle goes on to the next. After any other error
+// jobError is the failure of a job that is over and accounted for: the cycle goes on to the next. After any other error
 // the job may be waiting to be resumed, and a new one would take its place in the state.
-type jobFailure struct {
+type jobError struct {
 	what string // "forecast 2026_Q1"
 	err  error
 }
 
-func (e *jobFailure) Error() string { return fmt.Sprintf("exporting %s: %v", e.what, e.err) }
-func (e *jobFailure) Unwrap() error { return e.err }
+func (e *jobError) Error() string { return fmt.Sprintf("exporting %s: %v", e.what, e.err) }
+func (e *jobError) Unwrap() error { return e.err }
 
 func (e *Exporter) cycle(ctx context.Context) error {
 	if e.known == nil {
@@ -169,7 +169,7 @@ func (e *Exporter) exportForecast(ctx context.Context, forecastID string, resume
 		if resumed.ForecastID != forecastID || resumed.Asked != period {
 			found, err = e.export(ctx, forecastID, period)
 		}
-		var failed *jobFailure
+		var failed *jobError
 		if errors.As(err, &failed) {
 			failures = append(failures, failed)
 		} else if err != nil {
@@ -182,7 +182,7 @@ func (e *Exporter) exportForecast(ctx context.Context, forecastID string, resume
 			period = found
 		}
 		if period, err = previous(period); err != nil {
-			return append(failures, &jobFailure{forecastID, err}), nil
+			return append(failures, &jobError{forecastID, err}), nil
 		}
 	}
 	return failures, nil

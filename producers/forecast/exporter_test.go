@@ -237,7 +237,7 @@ func TestValuesThatCannotBeRepresentedAreRejected(t *testing.T) {
 	require.Equal(t, exportrun.Partial, run.Outcome)
 	require.EqualValues(t, 3, run.RowsRejected)
 	require.Equal(t, run.RowsExpected, run.RowsPublished+3)
-	require.EqualValues(t, run.RowsPublished, len(w.events()))
+	require.Len(t, w.events(), int(run.RowsPublished))
 	require.Contains(t, log.String(), changed[0].UserID+"|"+changed[0].FieldID+"|forecast")
 	require.Contains(t, log.String(), "does not fit decimal(38,18)")
 	require.NotContains(t, log.String(), "123456789")

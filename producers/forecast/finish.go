@@ -26,7 +26,7 @@ const shownRejections = 20
 
 // finish waits for a job, publishes what is new in its results, publishes its account and forgets it, in this order: a
 // crash at any point leaves the job to be resumed, and what is published already is then unchanged. It returns the time
-// period of the results. A *jobFailure means that the job is over; after any other error it is to be resumed.
+// period of the results. A *jobError means that the job is over; after any other error it is to be resumed.
 func (e *Exporter) finish(ctx context.Context, j job) (period string, err error) {
 	done, err := e.await(ctx, j)
 	if errors.Is(err, clari.ErrInvalidJob) { // it has expired while nobody looked, or was never there
@@ -181,7 +181,7 @@ func (e *Exporter) account(ctx context.Context, j job, done clari.Job, period st
 	e.metrics.known(e.known)
 	e.report(ctx, j, run)
 	if failure != nil {
-		return &jobFailure{j.what(), failure}
+		return &jobError{j.what(), failure}
 	}
 	return nil
 }

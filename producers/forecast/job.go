@@ -64,8 +64,7 @@ func (e *Exporter) resume(ctx context.Context) (failures []error, resumed job, e
 		return nil, job{}, err
 	}
 	j.Period, err = e.finish(ctx, j)
-	var failed *jobFailure
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*jobError](err); ok {
 		return []error{failed}, job{}, nil
 	}
 	if err != nil || time.Since(j.RequestedAt) > e.cfg.Interval {
@@ -155,7 +154,7 @@ func (e *Exporter) giveUp(ctx context.Context, j job, reason error) error {
 	if errors.Is(reason, clari.ErrUnauthorized) || errors.Is(reason, clari.ErrQuota) {
 		return reason
 	}
-	return &jobFailure{j.what(), reason}
+	return &jobError{j.what(), reason}
 }
 
 // supported is the configured types without those that the tenant has refused.

@@ -37,8 +37,8 @@ func fill(t *testing.T, into reflect.Value, next *int) {
 		into.Set(reflect.New(into.Type().Elem()))
 		fill(t, into.Elem(), next)
 	case reflect.Struct:
-		for i := range into.NumField() {
-			fill(t, into.Field(i), next)
+		for _, field := range into.Fields() {
+			fill(t, field, next)
 		}
 	case reflect.String:
 		into.SetString(strconv.Itoa(*next))

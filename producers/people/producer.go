@@ -71,10 +71,10 @@ type Producer struct {
 func New(cfg Config, logger *slog.Logger, deps Deps) (*Producer, error) {
 	var errs []error
 	if cfg.Interval <= 0 {
-		errs = append(errs, fmt.Errorf("--interval: %s is not positive", cfg.Interval))
+		errs = append(errs, fmt.Errorf("POLL_INTERVAL must be positive (or --interval), not %s", cfg.Interval))
 	}
 	if cfg.Overlap < 0 {
-		errs = append(errs, fmt.Errorf("--overlap: %s is negative", cfg.Overlap))
+		errs = append(errs, fmt.Errorf("POLL_OVERLAP must not be negative (or --overlap), not %s", cfg.Overlap))
 	}
 	metrics, err := newWindowMetrics(deps.Metrics)
 	if err := errors.Join(append(errs, err)...); err != nil {

@@ -2,7 +2,8 @@ package people
 
 import "context"
 
-const refreshTokenName = "salesloft-refresh-token" // in the state
+// refreshTokenName is where the token is in the state.
+const refreshTokenName = "salesloft-refresh-token" //nolint:gosec // a name, not a credential
 
 // Tokens is the salesloft.TokenStore on the producer's state.
 type Tokens struct{ State State }

@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// DefaultBaseURL and DefaultTokenURL are the vendor's production addresses.
-	DefaultBaseURL  = "https://api.salesloft.com/v2"
-	DefaultTokenURL = "https://accounts.salesloft.com/oauth/token"
+	// DefaultBaseURL is where the vendor's API is.
+	DefaultBaseURL = "https://api.salesloft.com/v2"
+	// DefaultTokenURL is where the vendor hands out tokens.
+	DefaultTokenURL = "https://accounts.salesloft.com/oauth/token" //nolint:gosec // an address, not a credential
 
 	// MaxPageSize is the most records that the API puts on a page.
 	MaxPageSize = 100
@@ -238,8 +239,7 @@ func decodeAnswer(body io.Reader, into any) error {
 
 // withoutURL drops the address that net/http puts into its errors: its query can hold e-mail addresses.
 func withoutURL(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		return wrapped.Err
 	}
 	return err

@@ -27,7 +27,7 @@ func TestPersonKeepsNullApartFromEmpty(t *testing.T) {
 	p := parse(t, `,"first_name":"","last_name":null,"starred":false,"tags":[],"cadences":[],"custom_fields":{},"home_phone":"0"`)
 	require.Equal(t, int64(9007199254740993), p.ID, "no float on the way")
 	require.Equal(t, "2024-03-07T04:26:14.44491-05:00", p.UpdatedAt.Format(time.RFC3339Nano))
-	require.Equal(t, "", *p.FirstName)
+	require.Empty(t, *p.FirstName)
 	require.Nil(t, p.LastName)
 	require.Nil(t, p.Title)
 	require.False(t, *p.Starred)

@@ -77,8 +77,9 @@ type EventKind int
 const (
 	// UnknownEvent is any event that is not about people: acknowledge, count and drop it.
 	UnknownEvent EventKind = iota
-	// PersonCreated and PersonUpdated carry the whole person.
+	// PersonCreated carries the whole person.
 	PersonCreated
+	// PersonUpdated carries the whole person too.
 	PersonUpdated
 	// PersonDeleted carries at least the ID.
 	PersonDeleted

@@ -26,12 +26,11 @@ func main() {
 }
 
 func migrate(ctx context.Context, ref secret.Ref) error {
-	url, err := secret.Open(ctx, "CLICKHOUSE_URL", ref)
+	url, err := secret.Read(ctx, "CLICKHOUSE_URL", ref)
 	if err != nil {
 		return err
 	}
-	defer url.Close()
-	applied, err := migrations.Up(ctx, url.Get())
+	applied, err := migrations.Up(ctx, url)
 	for _, m := range applied {
 		fmt.Fprintf(os.Stdout, "applied %s\n", m.File)
 	}

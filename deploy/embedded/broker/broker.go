@@ -11,13 +11,14 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/revstream/revstream/deploy/embedded/internal/datadir"
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/revstream/revstream/deploy/embedded/internal/datadir"
 )
 
-// cleanerInterval is how often compaction and retention run, in milliseconds. kfake's own default, an hour, is longer than
-// most runs of a development broker.
-const cleanerInterval = "60000"
+// cleanerInterval is how often compaction and retention run, in milliseconds: a week. kfake does not know
+// min.compaction.lag.ms, and would take records that a consumer has not read yet.
+const cleanerInterval = "604800000"
 
 // Config says where the broker listens and keeps its log.
 type Config struct {
@@ -36,8 +37,9 @@ type Broker struct {
 	lock    *os.File
 }
 
-// Start locks the data folder, replays what is in it, and listens. Every acknowledged batch is on disk before its answer.
-func Start(cfg Config, logger *slog.Logger) (*Broker, error) {
+// Start locks the data folder, replays what is in it, and listens. Every acknowledged batch is on disk before its answer. ctx
+// bounds the look-up of the address alone.
+func Start(ctx context.Context, cfg Config, logger *slog.Logger) (*Broker, error) {
 	host, port, err := cfg.validate()
 	if err != nil {
 		return nil, fmt.Errorf("embedded broker configuration: %w", err)
@@ -51,7 +53,7 @@ func Start(cfg Config, logger *slog.Logger) (*Broker, error) {
 		kfake.Ports(port),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
 			// kfake composes its own address on the loopback interface.
-			return net.Listen(network, net.JoinHostPort(host, strconv.Itoa(port)))
+			return new(net.ListenConfig).Listen(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
 		}),
 		kfake.ClusterID("revstream-embedded"),
 		kfake.DefaultNumPartitions(cfg.Partitions),
@@ -109,7 +111,7 @@ func (l clusterLogger) Logf(level kfake.LogLevel, format string, args ...any) {
 	case kfake.LogLevelWarn:
 		severity = slog.LevelWarn
 	}
-	if ctx := context.Background(); l.logger.Enabled(ctx, severity) {
+	if ctx := context.Background(); l.logger.Enabled(ctx, severity) { //nolint:forbidigo // kfake passes none
 		l.logger.Log(ctx, severity, "kafka broker", "detail", fmt.Sprintf(format, args...))
 	}
 }

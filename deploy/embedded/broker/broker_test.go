@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T, cfg broker.Config) *broker.Broker {
 	t.Helper()
-	running, err := broker.Start(cfg, slog.New(slog.DiscardHandler))
+	running, err := broker.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return running
 }
@@ -144,7 +144,7 @@ func TestTransactions(t *testing.T) {
 
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
-	_, err := broker.Start(broker.Config{Addr: "nowhere", Partitions: -1}, slog.New(slog.DiscardHandler))
+	_, err := broker.Start(t.Context(), broker.Config{Addr: "nowhere", Partitions: -1}, slog.New(slog.DiscardHandler))
 	for _, field := range []string{"Addr", "DataDir", "Partitions"} {
 		require.ErrorContains(t, err, field)
 	}
@@ -154,7 +154,7 @@ func TestOneProcessOnADataFolder(t *testing.T) {
 	t.Parallel()
 	cfg := broker.Config{Addr: "127.0.0.1:0", DataDir: t.TempDir()}
 	running := start(t, cfg)
-	_, err := broker.Start(cfg, slog.New(slog.DiscardHandler))
+	_, err := broker.Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "another process uses it")
 	require.NoError(t, running.Close())
 	require.NoError(t, start(t, cfg).Close())

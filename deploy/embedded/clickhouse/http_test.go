@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -32,9 +33,7 @@ func table(t *testing.T, name string) url.Values {
 
 func with(values url.Values, pairs ...string) url.Values {
 	out := url.Values{}
-	for name, value := range values {
-		out[name] = value
-	}
+	maps.Copy(out, values)
 	for i := 0; i < len(pairs); i += 2 {
 		out.Set(pairs[i], pairs[i+1])
 	}

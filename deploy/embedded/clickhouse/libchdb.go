@@ -113,7 +113,7 @@ const (
 type analysis struct {
 	size       uint32
 	statements uint32
-	flags      uint32
+	_          uint32 // flags
 	class      statementClass
 }
 

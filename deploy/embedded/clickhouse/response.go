@@ -27,13 +27,18 @@ func writeResult(w http.ResponseWriter, req *request, format string, res *result
 		header.Set("Content-Length", "0")
 		return nil
 	}
-	var out io.Writer = w
-	if req.gzip {
-		header.Set("Content-Encoding", "gzip")
-		compressed, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
-		defer compressed.Close()
-		out = compressed
+	if !req.gzip {
+		return writeData(w, req, format, data)
 	}
+	header.Set("Content-Encoding", "gzip")
+	compressed, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err := writeData(compressed, req, format, data); err != nil {
+		return err // without the end that Close writes, which would make it look whole
+	}
+	return compressed.Close()
+}
+
+func writeData(out io.Writer, req *request, format string, data []byte) error {
 	if req.frames {
 		out = newFrameWriter(out)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -37,7 +38,7 @@ func run(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
 	binary = filepath.Join(dir, "embedded")
 	build := exec.Command("go", "build", "-o", binary, "../cmd/embedded")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
@@ -175,9 +176,7 @@ func do(t *testing.T, method, path string, body io.Reader, header http.Header) a
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+shared.addr+path, body)
 	require.NoError(t, err)
 	request.Header.Set("Accept-Encoding", "identity")
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()

@@ -87,7 +87,7 @@ func (s *session) insert(head, format string, params parameters, data io.Reader)
 			return nil, parseException(s.lib.streamError(stream))
 		}
 		switch {
-		case err == io.EOF:
+		case err == io.EOF: //nolint:errorlint // as Reader has it: an EOF inside another error is a body that was cut off
 			return newResult(s.lib, s.lib.streamDone(stream))
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", errReadingBody, err)

@@ -178,7 +178,7 @@ type answer struct {
 // call asks srfake.
 func (r *Registry) call(method, uri string, body []byte) answer {
 	recorder := httptest.NewRecorder()
-	request := httptest.NewRequest(method, uri, bytes.NewReader(body))
+	request := httptest.NewRequest(method, uri, bytes.NewReader(body)) //nolint:noctx // called in place, there is nobody to hang up
 	r.state.ServeHTTP(recorder, request)
 	return answer{status: recorder.Code, header: recorder.Header(), body: recorder.Body.Bytes()}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,7 +97,7 @@ func TestCompatibilityLevels(t *testing.T) {
 			[]sr.CompatibilityLevel{sr.CompatBackward, sr.CompatBackwardTransitive}, []sr.CompatibilityLevel{sr.CompatForwardTransitive, sr.CompatFullTransitive}},
 	} {
 		for _, level := range append(test.allowed, test.refused...) {
-			allowed := !contains(test.refused, level)
+			allowed := !slices.Contains(test.refused, level)
 			t.Run(test.name+" "+level.String(), func(t *testing.T) {
 				t.Parallel()
 				judge(t, level, test.history, allowed)
@@ -133,15 +134,6 @@ func judge(t *testing.T, level sr.CompatibilityLevel, history []sr.Schema, allow
 	versions, err := client.SubjectVersions(t.Context(), "s")
 	require.NoError(t, err)
 	require.Len(t, versions, last)
-}
-
-func contains(levels []sr.CompatibilityLevel, level sr.CompatibilityLevel) bool {
-	for _, each := range levels {
-		if each == level {
-			return true
-		}
-	}
-	return false
 }
 
 func TestGlobalLevelAndOneVersion(t *testing.T) {

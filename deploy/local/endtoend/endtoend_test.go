@@ -139,7 +139,7 @@ func kill(t *testing.T, s *stack.Stack, name string) {
 func TestAPortInUseIsNamedWithItsFlag(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, stack.Sources{})
-	taken, err := net.Listen("tcp", s.Config().Addrs.Registry)
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", s.Config().Addrs.Registry)
 	require.NoError(t, err)
 	defer taken.Close()
 	_, err = s.Start(t.Context(), stack.Registry)

@@ -51,7 +51,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "making a folder for the programs:", err)
 		return 1
 	}
-	defer os.RemoveAll(binDir)
+	defer func() { _ = os.RemoveAll(binDir) }() // a temporary folder
 	build := exec.Command("go", "build", "-o", binDir+"/",
 		"./producers/cmd/...", "./consumers/cmd/...", "./dlq-replayer/cmd/...", "./deploy/embedded/cmd/...", "./deploy/local/cmd/...")
 	build.Dir = root
@@ -66,12 +66,12 @@ func run(m *testing.M) int {
 // newStack makes a stack on free ports that is stopped with the test.
 func newStack(t *testing.T, sources stack.Sources) *stack.Stack {
 	t.Helper()
-	addrs, err := stack.FreeAddrs()
+	addrs, err := stack.FreeAddrs(t.Context())
 	require.NoError(t, err)
 	s, err := stack.New(stack.Config{Dir: t.TempDir(), BinDir: binDir, Addrs: addrs, Sources: sources})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		_, err := s.Stop(ctx)
 		require.NoError(t, err)

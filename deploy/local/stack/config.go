@@ -2,6 +2,7 @@
 package stack
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -34,7 +35,7 @@ func (a *Addrs) fields() []*string {
 
 // FreeAddrs returns addresses on ports that are free now. They are all held
 // until the last one is found, so that no two are the same.
-func FreeAddrs() (Addrs, error) {
+func FreeAddrs(ctx context.Context) (Addrs, error) {
 	var a Addrs
 	var held []net.Listener
 	defer func() {
@@ -43,7 +44,7 @@ func FreeAddrs() (Addrs, error) {
 		}
 	}()
 	for _, field := range a.fields() {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return a, fmt.Errorf("finding a free port: %w", err)
 		}
@@ -85,7 +86,7 @@ func BinDir() (string, error) {
 const (
 	clariKey        = "local-clari-key"
 	salesloftKey    = "local-salesloft-key"
-	webhookSecret   = "local-webhook-secret"
+	webhookSecret   = "local-webhook-secret" //nolint:gosec // it opens nothing else
 	localDatabase   = "revenue"
 	webhookCallback = "/webhooks/salesloft"
 )

@@ -164,15 +164,20 @@ func (s *Stack) add(p *Process) error {
 	return s.save()
 }
 
-// Stop stops the named parts, one after the other, last started first. Without
-// names it stops all of them.
+// Stop stops the named parts, one after the other, those that need others before
+// the others. Without names it stops all of them.
 func (s *Stack) Stop(ctx context.Context, names ...string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
 	var stopped []string
 	var errs []error
-	for _, p := range slices.Backward(s.Processes()) {
-		if len(names) > 0 && !slices.Contains(names, p.Name) {
+	running := make(map[string]*Process)
+	for _, p := range s.Processes() {
+		running[p.Name] = p
+	}
+	for _, name := range slices.Backward(slices.Concat(Surroundings, Services)) {
+		p, ok := running[name]
+		if !ok || len(names) > 0 && !slices.Contains(names, name) {
 			continue
 		}
 		errs = append(errs, p.stop(ctx))

@@ -117,9 +117,9 @@ func (t *Tour) numbers(ctx context.Context, statement string, into ...*int64) er
 	if len(fields) != len(into) {
 		return fmt.Errorf("ClickHouse answered %q where %d numbers were expected", answer, len(into))
 	}
-	for i, field := range fields {
-		if *into[i], err = strconv.ParseInt(field, 10, 64); err != nil {
-			return fmt.Errorf("ClickHouse answered %q where a number was expected", field)
+	for i, number := range into {
+		if *number, err = strconv.ParseInt(fields[i], 10, 64); err != nil {
+			return fmt.Errorf("ClickHouse answered %q where a number was expected", fields[i])
 		}
 	}
 	return nil

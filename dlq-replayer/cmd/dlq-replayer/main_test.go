@@ -18,6 +18,7 @@ import (
 	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
+	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/people"
@@ -98,28 +99,28 @@ func TestList(t *testing.T) {
 func TestShow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	text, err := b.run(t, &showCommand{ID: id(0), RegistryURL: b.registry})
+	text, err := b.run(t, &showCommand{ID: id(0), RegistryURL: secret.Ref(b.registry)})
 	require.NoError(t, err)
 	for _, want := range []string{"validation", "a field is wrong", "salesloft:1", "ce_specversion", `"first_name": "[masked]"`, `"updated_at": "2026-02-03T04:05:07.789012Z"`} {
 		require.Contains(t, text, want)
 	}
 	require.NotContains(t, text, "Zebedee")
-	text, err = b.run(t, &showCommand{ID: id(0), RegistryURL: b.registry, Reveal: true})
+	text, err = b.run(t, &showCommand{ID: id(0), RegistryURL: secret.Ref(b.registry), Reveal: true})
 	require.NoError(t, err)
 	require.Contains(t, text, `"first_name": "Zebedee"`)
 
 	// What cannot be decoded may hold a name at any byte.
-	text, err = b.run(t, &showCommand{ID: id(1), RegistryURL: b.registry})
+	text, err = b.run(t, &showCommand{ID: id(1), RegistryURL: secret.Ref(b.registry)})
 	require.NoError(t, err)
 	require.Contains(t, text, "cannot be decoded: corrupt_value")
 	require.Contains(t, text, "00000000  00 00 00 00 01 ")
 	require.Contains(t, text, "--reveal shows them")
 	require.NotContains(t, text, "Zeb")
-	text, err = b.run(t, &showCommand{ID: id(1), RegistryURL: b.registry, JSON: true, Reveal: true})
+	text, err = b.run(t, &showCommand{ID: id(1), RegistryURL: secret.Ref(b.registry), JSON: true, Reveal: true})
 	require.NoError(t, err)
 	require.Contains(t, text, fmt.Sprintf("%x", "Zebedee"))
 
-	_, err = b.run(t, &showCommand{ID: id(9), RegistryURL: b.registry})
+	_, err = b.run(t, &showCommand{ID: id(9), RegistryURL: secret.Ref(b.registry)})
 	require.ErrorIs(t, err, desk.ErrUnknownLetter)
 	_, err = b.run(t, &showCommand{ID: id(0), RegistryURL: "http://127.0.0.1:1"})
 	require.ErrorContains(t, err, "SCHEMA_REGISTRY_URL")
@@ -151,7 +152,7 @@ func TestReplay(t *testing.T) {
 	text, err = b.run(t, &listCommand{All: true})
 	require.NoError(t, err)
 	require.Regexp(t, `revenue\.people\.v1/0/2 .* replayed `, text)
-	text, err = b.run(t, &showCommand{ID: id(2), RegistryURL: b.registry})
+	text, err = b.run(t, &showCommand{ID: id(2), RegistryURL: secret.Ref(b.registry)})
 	require.NoError(t, err)
 	require.Regexp(t, `Decided why +registered`, text)
 }
@@ -162,7 +163,7 @@ func TestReplayWithAPatch(t *testing.T) {
 	b := newBench(t)
 	path := filepath.Join(t.TempDir(), "patch.json")
 	require.NoError(t, os.WriteFile(path, []byte(`{"updated_at":"2026-02-03T04:05:06.789012Z"}`), 0o600))
-	cmd := &replayCommand{Yes: true, Patch: path, RegistryURL: b.registry, filters: filters{Topics: []string{schemas.PeopleTopic}}}
+	cmd := &replayCommand{Yes: true, Patch: path, RegistryURL: secret.Ref(b.registry), filters: filters{Topics: []string{schemas.PeopleTopic}}}
 	text, err := b.run(t, cmd)
 	require.ErrorContains(t, err, "1 of 3")
 	require.Contains(t, text, "such as revenue.people.v1/0/1: cannot be decoded and so not be patched: corrupt_value")
@@ -196,10 +197,10 @@ func TestWrongFlagsDoNothing(t *testing.T) {
 		"--limit":                  {filters: filters{Limit: -1}},
 		"--rate":                   {Rate: -1},
 		"--since must be before":   {filters: filters{Since: moment{version}, Until: moment{version}}},
-		"letters of one topic":     {Patch: bad, RegistryURL: b.registry},
+		"letters of one topic":     {Patch: bad, RegistryURL: secret.Ref(b.registry)},
 		"is required with --patch": {Patch: bad, filters: one},
-		"no such file":             {Patch: bad + "x", RegistryURL: b.registry, filters: one},
-		"it ends too early":        {Patch: bad, RegistryURL: b.registry, filters: one},
+		"no such file":             {Patch: bad + "x", RegistryURL: secret.Ref(b.registry), filters: one},
+		"it ends too early":        {Patch: bad, RegistryURL: secret.Ref(b.registry), filters: one},
 		"no dead letter there":     {IDs: []desk.ID{id(0), id(9)}},
 		"revenue.x.dlq":            {filters: filters{Topics: []string{"revenue.x"}}},
 	} {

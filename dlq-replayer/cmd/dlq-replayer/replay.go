@@ -15,22 +15,23 @@ import (
 	"github.com/revstream/revstream/dlq-replayer/desk"
 	"github.com/revstream/revstream/dlq-replayer/payload"
 	"github.com/revstream/revstream/pipeline/deadletter"
+	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/schemas/wire"
 )
 
 type replayCommand struct {
 	IDs []desk.ID `arg:"" optional:"" name:"id" help:"IDs of letters, as list prints them, instead of filters."`
 	filters
-	Yes         bool    `name:"yes" help:"Act. Without it nothing is written."`
-	Rate        float64 `name:"rate" default:"0" placeholder:"N" help:"Letters per second; 0 for as fast as it goes."`
-	Why         string  `name:"why" placeholder:"TEXT" help:"Text that is kept with the decisions."`
-	Patch       string  `name:"patch" placeholder:"FILE" help:"JSON merge patch (RFC 7386) for the values, which must be of one topic; - reads it from standard input."`
-	RegistryURL string  `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" placeholder:"URL" help:"Schema registry; needed by --patch."`
-	JSON        bool    `name:"json" help:"As one JSON object."`
+	Yes         bool       `name:"yes" help:"Act. Without it nothing is written."`
+	Rate        float64    `name:"rate" default:"0" placeholder:"N" help:"Letters per second; 0 for as fast as it goes."`
+	Why         string     `name:"why" placeholder:"TEXT" help:"Text that is kept with the decisions."`
+	Patch       string     `name:"patch" placeholder:"FILE" help:"JSON merge patch (RFC 7386) for the values, which must be of one topic; - reads it from standard input."`
+	RegistryURL secret.Ref `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" placeholder:"URL" help:"Schema registry; needed by --patch."`
+	JSON        bool       `name:"json" help:"As one JSON object."`
 }
 
 func (c *replayCommand) run(ctx context.Context, d *desk.Desk, out io.Writer) error {
-	order, err := c.order(os.Stdin)
+	order, err := c.order(ctx, os.Stdin)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (c *replayCommand) run(ctx context.Context, d *desk.Desk, out io.Writer) er
 }
 
 // order checks the flags and reads the patch.
-func (c *replayCommand) order(stdin io.Reader) (desk.Order, error) {
+func (c *replayCommand) order(ctx context.Context, stdin io.Reader) (desk.Order, error) {
 	if c.Rate < 0 {
 		return desk.Order{}, errors.New("--rate must not be negative")
 	}
@@ -64,12 +65,12 @@ func (c *replayCommand) order(stdin io.Reader) (desk.Order, error) {
 	selection.IDs = c.IDs
 	order := desk.Order{Selection: selection, DryRun: !c.Yes, Rate: c.Rate, By: operator(), Why: c.Why}
 	if c.Patch != "" {
-		order.Patch, err = c.patch(stdin)
+		order.Patch, err = c.patch(ctx, stdin)
 	}
 	return order, err
 }
 
-func (c *replayCommand) patch(stdin io.Reader) (func(context.Context, deadletter.Letter) ([]byte, string, error), error) {
+func (c *replayCommand) patch(ctx context.Context, stdin io.Reader) (func(context.Context, deadletter.Letter) ([]byte, string, error), error) {
 	topics := make(map[string]bool)
 	for _, id := range c.IDs {
 		topics[id.Topic] = true
@@ -83,7 +84,11 @@ func (c *replayCommand) patch(stdin io.Reader) (func(context.Context, deadletter
 	if c.RegistryURL == "" {
 		return nil, errors.New("SCHEMA_REGISTRY_URL is required with --patch (or --schema-registry-url)")
 	}
-	registry, err := wire.NewRegistry(c.RegistryURL)
+	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", c.RegistryURL)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := wire.NewRegistry(registryURL)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
 	"github.com/revstream/revstream/dlq-replayer/payload"
+	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/schemas/wire"
 )
 
@@ -21,10 +22,10 @@ import (
 const headerBytes = 5
 
 type showCommand struct {
-	ID          desk.ID `arg:"" name:"id" help:"ID of the letter, as list prints it."`
-	RegistryURL string  `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, as http://user:password@host:8081 if it wants credentials."`
-	Reveal      bool    `name:"reveal" help:"Show personal data too."`
-	JSON        bool    `name:"json" help:"As one JSON object."`
+	ID          desk.ID    `arg:"" name:"id" help:"ID of the letter, as list prints it."`
+	RegistryURL secret.Ref `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, as http://user:password@host:8081 if it wants credentials."`
+	Reveal      bool       `name:"reveal" help:"Show personal data too."`
+	JSON        bool       `name:"json" help:"As one JSON object."`
 }
 
 // detail is a letter as JSON.
@@ -57,7 +58,11 @@ type header struct {
 }
 
 func (c *showCommand) run(ctx context.Context, d *desk.Desk, out io.Writer) error {
-	registry, err := wire.NewRegistry(c.RegistryURL)
+	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", c.RegistryURL)
+	if err != nil {
+		return err
+	}
+	registry, err := wire.NewRegistry(registryURL)
 	if err != nil {
 		return err
 	}

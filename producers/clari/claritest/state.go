@@ -237,10 +237,9 @@ func (s *Simulator) HideUser(id string, hidden bool) error {
 
 // isHidden is whether the seq-th change sees a user hidden. The caller holds mu.
 func (s *Simulator) isHidden(user int, seq uint64) bool {
-	list := s.hidden[user]
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].seq <= seq {
-			return list[i].hidden
+	for _, change := range slices.Backward(s.hidden[user]) {
+		if change.seq <= seq {
+			return change.hidden
 		}
 	}
 	return false

@@ -29,8 +29,8 @@ type settings struct {
 	daemon.Config
 	Kafka kafkaclient.Config `embed:""`
 
-	SchemaRegistryURL string `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, such as http://localhost:8081." group:"Kafka"`
-	RegisterSchemas   bool   `name:"register-schemas" env:"REGISTER_SCHEMAS" default:"true" negatable:"" help:"Register the schemas at start; without it they must be there." group:"Kafka"`
+	SchemaRegistryURL secret.Ref `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, such as http://user:password@host:8081." group:"Schema registry"`
+	RegisterSchemas   bool       `name:"register-schemas" env:"REGISTER_SCHEMAS" default:"true" negatable:"" help:"Register the schemas at start; without it they must be there." group:"Kafka"`
 
 	BaseURL    string     `name:"clari-base-url" env:"CLARI_BASE_URL" default:"${clari_base_url}" help:"Clari's API with its version." group:"Clari"`
 	APIKey     secret.Ref `name:"clari-api-key" env:"CLARI_API_KEY" required:"" placeholder:"SECRET" help:"Clari API key." group:"Clari"`
@@ -47,7 +47,11 @@ func main() {
 }
 
 func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
-	registry, err := wire.NewRegistry(s.SchemaRegistryURL)
+	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", s.SchemaRegistryURL)
+	if err != nil {
+		return err
+	}
+	registry, err := wire.NewRegistry(registryURL)
 	if err != nil {
 		return err
 	}

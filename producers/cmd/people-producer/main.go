@@ -31,8 +31,8 @@ type settings struct {
 	Kafka     kafkaclient.Config `embed:""`
 	Salesloft salesloftSettings  `embed:""`
 
-	RegistryURL     string `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, as http://user:password@host:8081 if it wants credentials." group:"Kafka"`
-	RegisterSchemas bool   `name:"register-schemas" env:"REGISTER_SCHEMAS" default:"true" negatable:"" help:"Register the schemas at start. Otherwise they must be registered already." group:"Kafka"`
+	RegistryURL     secret.Ref `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, such as http://user:password@host:8081." group:"Schema registry"`
+	RegisterSchemas bool       `name:"register-schemas" env:"REGISTER_SCHEMAS" default:"true" negatable:"" help:"Register the schemas at start. Otherwise they must be registered already." group:"Kafka"`
 
 	Polling people.Config `embed:""`
 	Once    bool          `name:"once" help:"Run one sync window, without the webhook receiver, and exit." group:"Polling"`
@@ -67,7 +67,11 @@ func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
 	rt.Defer("kafka client", func(context.Context) error { kafka.Close(); return nil })
 	rt.Check("kafka", kafkaclient.Check(kafka, 2*time.Second))
 
-	registry, err := wire.NewRegistry(s.RegistryURL)
+	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", s.RegistryURL)
+	if err != nil {
+		return err
+	}
+	registry, err := wire.NewRegistry(registryURL)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/revstream/revstream/pipeline/daemon"
 	"github.com/revstream/revstream/pipeline/kafkaclient"
+	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -16,8 +17,8 @@ type settings struct {
 	daemon.Config
 	Kafka kafkaclient.Config `embed:""`
 
-	SchemaRegistryURL string `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, such as http://localhost:8081." group:"Kafka"`
-	ReplicationFactor int16  `name:"replication-factor" env:"KAFKA_REPLICATION_FACTOR" default:"-1" help:"Replicas of the topics that are created; -1 for the brokers' default." group:"Kafka"`
+	SchemaRegistryURL secret.Ref `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, such as http://user:password@host:8081." group:"Schema registry"`
+	ReplicationFactor int16      `name:"replication-factor" env:"KAFKA_REPLICATION_FACTOR" default:"-1" help:"Replicas of the topics that are created; -1 for the brokers' default." group:"Kafka"`
 }
 
 func main() {
@@ -27,7 +28,11 @@ func main() {
 }
 
 func (s *settings) run(ctx context.Context, rt *daemon.Runtime) error {
-	registry, err := wire.NewRegistry(s.SchemaRegistryURL)
+	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", s.SchemaRegistryURL)
+	if err != nil {
+		return err
+	}
+	registry, err := wire.NewRegistry(registryURL)
 	if err != nil {
 		return err
 	}

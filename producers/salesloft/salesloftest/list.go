@@ -223,7 +223,8 @@ func (st *store) matches(l listing, p *person) bool {
 // sort takes people who are in the standing order.
 func (st *store) sort(people []*person, by string) {
 	if st.cfg.ShuffleTies {
-		rand.Shuffle(len(people), func(i, j int) { people[i], people[j] = people[j], people[i] })
+		swap := func(i, j int) { people[i], people[j] = people[j], people[i] }
+		rand.Shuffle(len(people), swap) //nolint:gosec // test data
 		slices.SortStableFunc(people, func(a, b *person) int { return cmp.Compare(a.updatedAt, b.updatedAt) })
 	}
 	switch by {

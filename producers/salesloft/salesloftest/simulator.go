@@ -252,7 +252,7 @@ func (s *Simulator) RevokeRefreshToken() { s.tokens.setRefresh("") }
 func (s *Simulator) AuthoriseAgain(refreshToken string) { s.tokens.setRefresh(refreshToken) }
 
 func (s *Simulator) me(w http.ResponseWriter, _ *http.Request) {
-	writeData(w, http.StatusOK, map[string]any{
+	writeData(w, map[string]any{
 		"id": 7001, "guid": "0b8f6a3e-5c1d-4f0e-9a77-2d6d8b1c4e55", "name": "Integration User", "first_name": "Integration",
 		"last_name": "User", "email": "integration@example.com", "active": true, "time_zone": "America/New_York",
 		"team": map[string]any{"id": 501, "_href": "https://api.salesloft.com/v2/team"},
@@ -267,8 +267,8 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	_ = encoder.Encode(value) // the caller has hung up
 }
 
-func writeData(w http.ResponseWriter, status int, value any) {
-	writeJSON(w, status, map[string]any{"data": value})
+func writeData(w http.ResponseWriter, value any) {
+	writeJSON(w, http.StatusOK, map[string]any{"data": value})
 }
 
 func writeError(w http.ResponseWriter, status int, message string) {

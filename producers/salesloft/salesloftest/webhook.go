@@ -121,7 +121,8 @@ func (c *courier) enqueue(d delivery) {
 		return
 	}
 	if c.cancel == nil {
-		ctx, cancel := context.WithCancel(context.Background()) // ended by close
+		// A delivery outlives the change that is told of: close ends it.
+		ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // no caller's context lasts as long
 		c.cancel = cancel
 		go c.run(ctx)
 	}
@@ -260,7 +261,7 @@ func (s *Simulator) createSubscription(w http.ResponseWriter, r *http.Request) {
 	}
 	c.subscriptions = append(c.subscriptions, created)
 	if s.cfg.WrapSubscriptions {
-		writeData(w, http.StatusOK, s.subscriptionJSON(created))
+		writeData(w, s.subscriptionJSON(created))
 		return
 	}
 	writeJSON(w, http.StatusOK, s.subscriptionJSON(created))
@@ -274,7 +275,7 @@ func (s *Simulator) listSubscriptions(w http.ResponseWriter, _ *http.Request) {
 		list = append(list, s.subscriptionJSON(subscription))
 	}
 	if s.cfg.WrapSubscriptions {
-		writeData(w, http.StatusOK, list)
+		writeData(w, list)
 		return
 	}
 	writeJSON(w, http.StatusOK, list)

@@ -2,6 +2,7 @@ package salesloftest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -54,7 +55,7 @@ func (s *Simulator) refuse(w http.ResponseWriter, body fields, id int64) bool {
 
 func (s *Simulator) getPerson(w http.ResponseWriter, r *http.Request) {
 	if p := s.byPath(r); p != nil {
-		writeData(w, http.StatusOK, s.people.render(p))
+		writeData(w, s.people.render(p))
 		return
 	}
 	writeError(w, http.StatusNotFound, "Not found")
@@ -74,7 +75,7 @@ func (s *Simulator) createPerson(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p := s.create(w, body); p != nil {
-		writeData(w, http.StatusOK, s.people.render(p))
+		writeData(w, s.people.render(p))
 	}
 }
 
@@ -121,9 +122,7 @@ func blank(body fields) fields {
 	for _, name := range []string{"id", "created_at", "updated_at"} {
 		delete(all, name)
 	}
-	for name, value := range body {
-		all[name] = value
-	}
+	maps.Copy(all, body)
 	return all
 }
 
@@ -138,7 +137,7 @@ func (s *Simulator) updatePerson(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if updated := s.change(w, p, body); updated != nil {
-		writeData(w, http.StatusOK, s.people.render(updated))
+		writeData(w, s.people.render(updated))
 	}
 }
 
@@ -189,7 +188,7 @@ func (s *Simulator) upsertPerson(w http.ResponseWriter, r *http.Request) {
 		p = s.change(w, p, body)
 	}
 	if p != nil {
-		writeData(w, http.StatusOK, map[string]any{"upsert_type": kind, "person": s.people.render(p)})
+		writeData(w, map[string]any{"upsert_type": kind, "person": s.people.render(p)})
 	}
 }
 

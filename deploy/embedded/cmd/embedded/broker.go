@@ -16,7 +16,7 @@ type brokerCommand struct {
 }
 
 func (c *brokerCommand) Run(ctx context.Context, logger *slog.Logger) error {
-	running, err := broker.Start(broker.Config{Addr: c.Addr, DataDir: c.DataDir, Partitions: c.Partitions}, logger)
+	running, err := broker.Start(ctx, broker.Config{Addr: c.Addr, DataDir: c.DataDir, Partitions: c.Partitions}, logger)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return listenError(c.Addr, err)
 	}

@@ -27,7 +27,7 @@ func (c *demoCommand) run(ctx context.Context, _ *daemon.Runtime) (err error) {
 	if err != nil {
 		return err
 	}
-	addrs, err := stack.FreeAddrs()
+	addrs, err := stack.FreeAddrs(ctx)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ type clariCommand struct {
 }
 
 func (c *clariCommand) run(ctx context.Context, rt *daemon.Runtime) error {
-	key, err := once(ctx, "CLARI_API_KEY", c.APIKey)
+	key, err := secret.Read(ctx, "CLARI_API_KEY", c.APIKey)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ type salesloftCommand struct {
 }
 
 func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
-	key, err := once(ctx, "SALESLOFT_API_KEY", c.APIKey)
+	key, err := secret.Read(ctx, "SALESLOFT_API_KEY", c.APIKey)
 	if err != nil {
 		return err
 	}
@@ -90,15 +90,6 @@ func load(sim *salesloftest.Simulator, path string) error {
 		return fmt.Errorf("SIM_PEOPLE_FILE (--people-file): reading %s: %w", path, err)
 	}
 	return nil
-}
-
-// once reads a secret that does not rotate while the simulator runs.
-func once(ctx context.Context, name string, ref secret.Ref) (string, error) {
-	value, err := secret.Open(ctx, name, ref)
-	if err != nil {
-		return "", err
-	}
-	return value.Get(), value.Close()
 }
 
 func drift(rt *daemon.Runtime, change func() error) {
