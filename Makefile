@@ -55,8 +55,8 @@ $(ENGINE): deploy/embedded/package.json deploy/embedded/package-lock.json
 	@touch $@
 
 .PHONY: up
-up: build ## Start everything on this machine and wait until it is healthy
-	@$(BIN)/revstream-local up
+up: build ## Start everything on this machine and wait until it is healthy (ARGS="--people FILE", ARGS=--help)
+	@$(BIN)/revstream-local up $(ARGS)
 
 .PHONY: down
 down: build ## Stop what `make up` started; the data stays

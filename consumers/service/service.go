@@ -66,12 +66,12 @@ func start(ctx context.Context, rt *daemon.Runtime, settings Settings, streams [
 		return err
 	}
 	for _, stream := range streams {
-		if err := topicsExist(ctx, rt.Logger, parts.Letters, stream.Topic); err != nil {
-			return err
-		}
 		loop, err := stream.Loop(parts)
 		if err != nil {
 			return fmt.Errorf("starting on topic %s: %w", stream.Topic, err)
+		}
+		if err := topicsExist(ctx, rt.Logger, parts.Letters, stream.Topic); err != nil {
+			return err
 		}
 		client, err := newClient(rt, settings, stream.Topic, loop.Options())
 		if err != nil {

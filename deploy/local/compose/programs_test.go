@@ -204,7 +204,7 @@ func TestEnvExampleIsComplete(t *testing.T) {
 		for _, command := range append(commands, "") {
 			for _, names := range helpOf(t, program, strings.Fields(command)...).env {
 				for _, name := range names {
-					if !strings.HasSuffix(name, "_FILE") || strings.HasPrefix(name, "KAFKA_TLS_") || name == "SIM_PEOPLE_FILE" {
+					if !strings.HasSuffix(name, "_FILE") || strings.HasPrefix(name, "KAFKA_TLS_") {
 						read[name] = true
 					}
 				}

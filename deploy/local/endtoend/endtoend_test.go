@@ -20,7 +20,7 @@ import (
 // TestTour: what `make demo` shows, on less data.
 func TestTour(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, stack.Sources{Seed: 7, People: 700, Users: 6})
+	s := newStack(t, stack.Sources{Seed: 7, People: "700", Users: 6})
 	result, err := tour.New(s, t.Output()).Run(t.Context())
 	require.NoError(t, err)
 	require.Positive(t, result.DuplicatesDropped)
@@ -32,7 +32,7 @@ func TestTour(t *testing.T) {
 // trace, and comes up again with its data.
 func TestStackSurvivesARestart(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, stack.Sources{Seed: 1, People: 50, Users: 2})
+	s := newStack(t, stack.Sources{Seed: 1, People: "50", Users: 2})
 	up(t, s)
 	all := len(stack.Surroundings) + len(stack.Services)
 	require.Len(t, s.Processes(), all)
@@ -93,7 +93,7 @@ func settled(t *testing.T, s *stack.Stack, people int64) status.Report {
 // are killed while they work.
 func TestKilledConsumersLoseAndDoubleNothing(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, stack.Sources{Seed: 3, People: 3000, Users: 30})
+	s := newStack(t, stack.Sources{Seed: 3, People: "3000", Users: 30})
 	_, err := s.Start(t.Context(), stack.Surroundings...)
 	require.NoError(t, err)
 	require.NoError(t, s.Prepare(t.Context()))

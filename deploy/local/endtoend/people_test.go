@@ -29,7 +29,7 @@ func TestRecordedPeopleLandWithEveryValue(t *testing.T) {
 	decode(t, raw, &page)
 	require.NotEmpty(t, page.Data)
 
-	s := newStack(t, stack.Sources{PeopleFile: path})
+	s := newStack(t, stack.Sources{People: path})
 	_, err = s.Start(t.Context(), stack.Broker, stack.Registry, stack.ClickHouse, stack.Salesloft)
 	require.NoError(t, err)
 	require.NoError(t, s.Prepare(t.Context()))

@@ -56,11 +56,10 @@ func FreeAddrs(ctx context.Context) (Addrs, error) {
 
 // Sources says what the simulators have.
 type Sources struct {
-	Seed   uint64 `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the generated data." group:"Simulated data"`
-	People int    `name:"people" env:"SIM_PEOPLE" default:"2000" help:"People in the Salesloft simulator." group:"Simulated data"`
-	// PeopleFile replaces the generated people.
-	PeopleFile string `name:"people-file" env:"SIM_PEOPLE_FILE" placeholder:"JSON" type:"existingfile" help:"Recorded answer of GET /v2/people to serve instead of generated people." group:"Simulated data"`
-	Users      int    `name:"users" env:"SIM_USERS" default:"50" help:"Users in the Clari simulator; each has forecasts in every field, week and quarter." group:"Simulated data"`
+	Seed uint64 `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the generated data." group:"Simulated data"`
+	// People is a number, or the path of a recorded answer.
+	People string `name:"people" env:"SIM_PEOPLE" default:"2000" placeholder:"N|FILE" help:"How many people the Salesloft simulator generates, or a file with a recorded answer of GET /v2/people to serve instead." group:"Simulated data"`
+	Users  int    `name:"users" env:"SIM_USERS" default:"50" help:"Users in the Clari simulator; each has forecasts in every field, week and quarter." group:"Simulated data"`
 	// Drift makes the simulators change their data by themselves.
 	Drift bool `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Let the simulators change some of their data every few seconds." group:"Simulated data"`
 }

@@ -63,7 +63,7 @@ func (s *Stack) part(name string) (part, error) {
 		src := s.cfg.Sources
 		return part{name: name, flag: "salesloft-addr", addr: a.Salesloft, ready: answers(a.Salesloft, "/_sim/stats"),
 			args: []string{"revstream-local", "sim", "salesloft", "--addr=" + a.Salesloft, "--seed=" + fmt.Sprint(src.Seed),
-				"--people=" + strconv.Itoa(src.People), "--people-file=" + src.PeopleFile, "--drift=" + strconv.FormatBool(src.Drift)},
+				"--people=" + src.People, "--drift=" + strconv.FormatBool(src.Drift)},
 			env: []string{"SALESLOFT_API_KEY=" + salesloftKey}}, nil
 	case ForecastProducer:
 		return s.service(name, "forecast-producer-addr", a.ForecastProducer), nil

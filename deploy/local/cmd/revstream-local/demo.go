@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/revstream/revstream/deploy/local/stack"
 	"github.com/revstream/revstream/deploy/local/tour"
@@ -14,7 +15,7 @@ import (
 )
 
 type demoCommand struct {
-	People int    `name:"people" default:"20000" help:"People in the Salesloft simulator."`
+	People int    `name:"people" default:"20000" help:"People in the Salesloft simulator, which keeps the rate limit of the API: 50,000 at most."`
 	Users  int    `name:"users" default:"50" help:"Users in the Clari simulator."`
 	Seed   uint64 `name:"seed" default:"1" help:"Seed of the generated data."`
 	Result string `name:"result" default:"build/demo.json" help:"File for the numbers."`
@@ -36,7 +37,7 @@ func (c *demoCommand) run(ctx context.Context, _ *daemon.Runtime) (err error) {
 		return fmt.Errorf("making a folder for the demo: %w", err)
 	}
 	s, err := stack.New(stack.Config{Dir: dir, BinDir: bin, Addrs: addrs,
-		Sources: stack.Sources{Seed: c.Seed, People: c.People, Users: c.Users}})
+		Sources: stack.Sources{Seed: c.Seed, People: strconv.Itoa(c.People), Users: c.Users}})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -50,12 +51,11 @@ func (c *clariCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 }
 
 type salesloftCommand struct {
-	Addr       string     `name:"addr" env:"SALESLOFT_ADDR" default:"127.0.0.1:8092" help:"Address of the API."`
-	APIKey     secret.Ref `name:"salesloft-api-key" env:"SALESLOFT_API_KEY" required:"" placeholder:"SECRET" help:"Bearer token that requests must carry."`
-	Seed       uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
-	People     int        `name:"people" env:"SIM_PEOPLE" default:"2000" help:"People to generate."`
-	PeopleFile string     `name:"people-file" env:"SIM_PEOPLE_FILE" placeholder:"JSON" help:"Recorded answer of GET /v2/people to serve instead of generated people."`
-	Drift      bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some people every few seconds, with webhooks."`
+	Addr   string     `name:"addr" env:"SALESLOFT_ADDR" default:"127.0.0.1:8092" help:"Address of the API."`
+	APIKey secret.Ref `name:"salesloft-api-key" env:"SALESLOFT_API_KEY" required:"" placeholder:"SECRET" help:"Bearer token that requests must carry."`
+	Seed   uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
+	People string     `name:"people" env:"SIM_PEOPLE" default:"2000" placeholder:"N|FILE" help:"How many people to generate, or a file with a recorded answer of GET /v2/people to serve instead."`
+	Drift  bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some people every few seconds, with webhooks."`
 }
 
 func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
@@ -63,18 +63,20 @@ func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	sim, err := salesloftest.New(salesloftest.Config{Seed: c.Seed, People: c.People, APIKeys: []string{key}})
+	count, notANumber := strconv.Atoi(c.People)
+	sim, err := salesloftest.New(salesloftest.Config{Seed: c.Seed, People: count, APIKeys: []string{key}})
 	if err != nil {
 		return err
 	}
 	rt.Defer("webhooks", func(context.Context) error { sim.Close(); return nil })
-	if c.PeopleFile != "" {
-		if err := load(sim, c.PeopleFile); err != nil {
+	recorded := notANumber != nil
+	if recorded {
+		if err := load(sim, c.People); err != nil {
 			return err
 		}
 	}
 	// Recorded people stay as they were recorded.
-	if c.Drift && c.PeopleFile == "" {
+	if c.Drift && !recorded {
 		drift(rt, func() error { _, err := sim.Update(salesloftest.Change{Count: driftChanges}); return err })
 	}
 	return serve(ctx, rt, c.Addr, sim)
@@ -83,11 +85,11 @@ func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 func load(sim *salesloftest.Simulator, path string) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("SIM_PEOPLE_FILE (--people-file): %w", err)
+		return fmt.Errorf("SIM_PEOPLE (--people) is neither a number nor a file: %w", err)
 	}
 	defer file.Close()
 	if err := sim.LoadRecorded(file); err != nil {
-		return fmt.Errorf("SIM_PEOPLE_FILE (--people-file): reading %s: %w", path, err)
+		return fmt.Errorf("SIM_PEOPLE (--people): reading %s: %w", path, err)
 	}
 	return nil
 }
