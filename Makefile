@@ -52,6 +52,10 @@ deps: $(ENGINE) ## Fetch the ClickHouse engine that the embedded stack runs on
 
 $(ENGINE): deploy/embedded/package.json deploy/embedded/package-lock.json
 	npm ci --prefix deploy/embedded --no-audit --no-fund --loglevel=error
+	@# One package for each platform, all optional: npm passes over one that it cannot fetch.
+	@ls deploy/embedded/node_modules/@chdb/*/libchdb.* >/dev/null 2>&1 || { rm -f $@; \
+	  echo "npm did not bring the ClickHouse engine: either it cannot reach its registry, or there is no @chdb/lib package for $$(uname -sm)." >&2; \
+	  echo "npm ci --prefix deploy/embedded --loglevel=verbose says why." >&2; exit 1; }
 	@touch $@
 
 .PHONY: up
