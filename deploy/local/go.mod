@@ -4,12 +4,14 @@ go 1.26.0
 
 require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
+	github.com/linkedin/goavro/v2 v2.15.0
 	github.com/revstream/revstream/consumers v0.0.0
 	github.com/revstream/revstream/deploy/embedded v0.0.0
 	github.com/revstream/revstream/dlq-replayer v0.0.0
 	github.com/revstream/revstream/pipeline v0.0.0
 	github.com/revstream/revstream/producers v0.0.0
 	github.com/revstream/revstream/schemas v0.0.0
+	github.com/segmentio/kafka-go v0.4.51
 	github.com/stretchr/testify v1.12.1
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0
@@ -59,6 +61,7 @@ require (
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
+	github.com/golang/snappy v0.0.1 // indirect
 	github.com/google/s2a-go v0.1.9 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/google/wire v0.7.0 // indirect
