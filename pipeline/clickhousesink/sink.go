@@ -134,9 +134,39 @@ func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item[E]) ([]consume
 	if err != nil {
 		return nil, err
 	}
+	copies := s.copies(batch, poison)
 	s.metrics.stored.Add(float64(len(fresh) - len(poison)))
-	s.metrics.duplicates.Add(float64(len(batch) - len(fresh)))
-	return poison, nil
+	s.metrics.duplicates.Add(float64(len(batch) - len(fresh) - len(copies)))
+	if len(copies) == 0 {
+		return poison, nil
+	}
+	more, err := s.Store(ctx, copies)
+	return append(poison, more...), err
+}
+
+// copies are the batch's other items of the events that were rejected. An event
+// keeps its ID when it is repaired, so one of them may be good.
+func (s *Sink[E]) copies(batch []consume.Item[E], rejected []consume.Poison) []consume.Item[E] {
+	if len(rejected) == 0 {
+		return nil
+	}
+	records := make(map[*kgo.Record]bool, len(rejected))
+	for _, p := range rejected {
+		records[p.Record] = true
+	}
+	ids := make(map[uuid.UUID]bool, len(rejected))
+	for _, item := range batch {
+		if records[item.Record] {
+			ids[s.tables.ID(item.Event)] = true
+		}
+	}
+	var copies []consume.Item[E]
+	for _, item := range batch {
+		if ids[s.tables.ID(item.Event)] && !records[item.Record] {
+			copies = append(copies, item)
+		}
+	}
+	return copies
 }
 
 // dedupe keeps the first item of each event ID, in a slice of its own.

@@ -401,3 +401,17 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 	require.Equal(t, "1900-01-01 00:00:00.000000\t1900-01-01\t99999999999999999999.999999999999999999\n2261-12-31 23:59:59.999999\t2261-12-31\t-99999999999999999999.999999999999999999",
 		pipelinetest.SQL(t, url, "SELECT at, day, amount FROM fact_history WHERE kafka_offset < 2 ORDER BY kafka_offset"))
 }
+
+// TestARepairedCopyInOneBatchWithTheRejectedOne: an event keeps its ID when it
+// is repaired, and its good copy was dropped as a duplicate of the bad one.
+func TestARepairedCopyInOneBatchWithTheRejectedOne(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	s := newSink(t, url, time.Minute)
+	bad, good := numbered(1), numbered(1)
+	bad.amount = new(decimal.RequireFromString("1e70"))
+	poison, err := s.Store(t.Context(), items(bad, good))
+	require.NoError(t, err)
+	require.Len(t, poison, 1)
+	require.Equal(t, "1", pipelinetest.SQL(t, url, "SELECT count() FROM fact_current"))
+}

@@ -39,6 +39,8 @@ type DeadLetters interface {
 	// left. The loop tries again with that until it passes, unless the error is
 	// a *FatalError.
 	Write(ctx context.Context, poison []Poison) (left []Poison, err error)
+	// Returning says that a record is a dead letter that was replayed.
+	Returning(rec *kgo.Record) bool
 }
 
 // Stage says where in the loop a record turned out to be poison.
@@ -120,7 +122,7 @@ func (c Config) validate() error {
 	need(c.RetryMax > 0, "RETRY_MAX must be positive (or --retry-max)")
 	need(c.PoisonShare > 0 && c.PoisonShare <= 1, "POISON_SHARE must be above 0 and at most 1 (or --poison-share)")
 	need(c.PoisonWindow > 0, "POISON_WINDOW must be positive (or --poison-window)")
-	need(c.PoisonMin > 0, "POISON_MIN must be positive (or --poison-min)")
+	need(c.PoisonMin > 0 && c.PoisonMin <= c.PoisonWindow, "POISON_MIN must be positive and at most POISON_WINDOW (or --poison-min)")
 	return errors.Join(errs...)
 }
 

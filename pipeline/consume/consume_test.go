@@ -407,6 +407,26 @@ func TestTheCapIsHeldPerPartitionInTheOrderOfTheLog(t *testing.T) {
 	}
 }
 
+// TestReplayedLettersDoNotStopTheConsumer: a bulk replay of letters that are
+// bad still filled the empty window of a lease, and stopped the consumer again
+// at every start.
+func TestReplayedLettersDoNotStopTheConsumer(t *testing.T) {
+	t.Parallel()
+	cluster, seen := broker(t, 1)
+	client := pipelinetest.Client(t, cluster)
+	for range 20 {
+		require.NoError(t, client.ProduceSync(t.Context(), &kgo.Record{
+			Topic: topic, Value: []byte("bad"), Headers: []kgo.RecordHeader{{Key: "replayed"}},
+		}).FirstErr())
+	}
+	m := newMember(t, seen)
+	m.cfg.PoisonShare = 0.5
+	m.start(cluster)
+	committedAre(t, seen, map[int32]int64{0: 20})
+	m.stop()
+	require.Len(t, seen.letterPlaces(), 20)
+}
+
 // TestAValueOverTheSizeIsPoison, unread.
 func TestAValueOverTheSizeIsPoison(t *testing.T) {
 	t.Parallel()

@@ -217,6 +217,10 @@ func (m *member) Store(ctx context.Context, batch []consume.Item[string]) (poiso
 }
 
 // Write implements consume.DeadLetters.
+func (m *member) Returning(rec *kgo.Record) bool {
+	return slices.ContainsFunc(rec.Headers, func(h kgo.RecordHeader) bool { return h.Key == "replayed" })
+}
+
 func (m *member) Write(ctx context.Context, poison []consume.Poison) (left []consume.Poison, err error) {
 	if m.onWrite != nil {
 		left, err = m.onWrite(ctx, poison)

@@ -26,6 +26,11 @@ const commitTimeout = 5 * time.Second
 // session of a member that waits for its join to be answered.
 const rebalanceTimeout = commitTimeout + 2*time.Second
 
+// maxHeartbeat is how long a member may not know that the group forms anew. It
+// is well below the rebalance timeout, whatever the session timeout is: a member
+// that hears of it too late is put out, joins anew, and so puts out others.
+const maxHeartbeat = rebalanceTimeout / 3
+
 // Loop consumes one topic into a sink.
 //
 // Two goroutines overlap: one polls and decodes the next batch while the other
@@ -71,7 +76,7 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		kgo.ConsumeTopics(l.cfg.Topic),
 		kgo.ConsumerGroup(l.cfg.Group),
 		kgo.SessionTimeout(l.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(l.cfg.SessionTimeout / 4),
+		kgo.HeartbeatInterval(min(l.cfg.SessionTimeout/4, maxHeartbeat)),
 		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // replays are transactions
@@ -349,6 +354,9 @@ func (l *Loop[E]) judge(b *batch[E], poison []Poison) error {
 	}
 	for _, rec := range b.records {
 		reason, isBad := bad[rec.Record]
+		if isBad && l.letters.Returning(rec.Record) {
+			continue // known to be bad, so it says nothing new of the topic
+		}
 		w := &rec.lease.window
 		w.add(l.cfg.PoisonWindow, isBad)
 		if isBad && w.over(l.cfg) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -112,6 +113,11 @@ func (w *Writer) produce(ctx context.Context, records []*kgo.Record) (kgo.Produc
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Returning implements consume.DeadLetters by the header that a replay sets.
+func (w *Writer) Returning(rec *kgo.Record) bool {
+	return slices.ContainsFunc(rec.Headers, func(h kgo.RecordHeader) bool { return h.Key == headerReplays })
 }
 
 // letter makes the record of a dead letter. Of the original's headers all are

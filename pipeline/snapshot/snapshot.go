@@ -147,9 +147,10 @@ func (r *reader) fetch(ctx context.Context) (throttled bool, err error) {
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
 		return resp.ThrottleMillis > 0, nil
 	}
+	before, answered := r.at, &resp.Topics[0].Partitions[0]
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: r.at, IsolationLevel: kgo.ReadCommitted(), Topic: r.topic.Topic, Partition: r.partition,
-	}, &resp.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
+	}, answered, kgo.DefaultDecompressor(), nil)
 	for _, record := range fetched.Records {
 		if record.Offset >= r.end {
 			break
@@ -159,6 +160,10 @@ func (r *reader) fetch(ctx context.Context) (throttled bool, err error) {
 		}
 	}
 	r.at = max(r.at, next)
+	if fetched.Err == nil && r.at < r.end && r.at == before && answered.LastStableOffset < r.end {
+		// A leader that was elected a moment ago has what was committed, but does not show it yet: no hole.
+		return false, kerr.NotLeaderForPartition
+	}
 	return resp.ThrottleMillis > 0, fetched.Err
 }
 

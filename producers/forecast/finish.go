@@ -136,7 +136,7 @@ func (e *Exporter) publishValue(ctx context.Context, f *entity.Forecast, value c
 
 // isInvalid tells a value that cannot be published from everything that passes.
 func isInvalid(err error) bool {
-	for _, class := range []error{money.ErrDigits, money.ErrRange, errContent, errTwice, event.ErrVersionRange, publish.ErrInvalid} {
+	for _, class := range []error{money.ErrDigits, money.ErrRange, errContent, errTwice, event.ErrVersionRange, event.ErrTimeRange, publish.ErrInvalid} {
 		if errors.Is(err, class) {
 			return true
 		}

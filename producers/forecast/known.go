@@ -120,6 +120,8 @@ func (k *Known) compare(key keyHash, content contentHash, updatedOn, jobStart ti
 	last := time.UnixMicro(have.version)
 	switch {
 	case ok && have.content == content:
+		have.job = k.job // a second value of this job is then told
+		k.facts[key] = have
 		return time.Time{}, false, nil
 	case ok && have.job == k.job:
 		return time.Time{}, false, errTwice

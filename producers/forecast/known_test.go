@@ -140,3 +140,23 @@ func TestContentIsWithoutEnvelopeAndJob(t *testing.T) {
 	require.NotEqual(t, hash(a), hash(value(t, "u", "1.000000000000000001", at(1))))
 	require.Equal(t, hash(a), hash(value(t, "u", "1.0", at(1))))
 }
+
+// TestAKeyWithTwoValuesDoesNotFlip: an export with two values of one key has
+// one fact, however often it is repeated. The second value was news in every
+// export in which the first was not.
+func TestAKeyWithTwoValuesDoesNotFlip(t *testing.T) {
+	k := &Known{facts: map[keyHash]fact{}}
+	key := hashKey("k")
+	published := 0
+	for export := range 6 {
+		k.begin()
+		for _, c := range []contentHash{1, 3} {
+			v, changed, err := k.compare(key, c, time.Time{}, at(int64(export)))
+			if err == nil && changed {
+				published++
+				k.published(key, c, v)
+			}
+		}
+	}
+	require.Equal(t, 1, published)
+}

@@ -98,7 +98,7 @@ func (w *window) take(ctx context.Context, batch salesloft.Batch) error {
 	rows := len(batch.People) + len(batch.Failed)
 	w.run.RowsExpected += int64(rows)
 	if rows > 0 {
-		w.run.WindowEnd = instant(&batch.Cursor)
+		w.run.WindowEnd = instant(&w.position.Cursor)
 	}
 	for _, failed := range batch.Failed {
 		// A record that names itself is rejected once, and not again by each window that looks back to it.

@@ -376,3 +376,16 @@ func TestOneChangeIsOneEvent(t *testing.T) {
 		require.Contains(t, deletes, id)
 	}
 }
+
+// TestAPersonFromTheFarFutureFailsNoWindow: a time that no event can carry is
+// the source's; the account of the window is ours, and went with it.
+func TestAPersonFromTheFarFutureFailsNoWindow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 1, People: 20})
+	w.update(salesloftest.Change{Count: 1, UpdatedAt: time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)})
+	p := w.start(nil)
+	for range 3 {
+		require.NoError(t, p.RunOnce(t.Context()))
+	}
+	require.Len(t, w.runs(), 3)
+}

@@ -9,8 +9,9 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Precision and Scale of every amount: decimal(38, 18), wide enough for each
-// double that a source may print, with 20 digits before the point.
+// Precision and Scale of every amount: decimal(38, 18), with 20 digits before
+// the point. What a source prints behind the 18th decimal is the residue of its
+// own floating point, not money.
 const (
 	Precision = 38
 	Scale     = 18
@@ -23,7 +24,7 @@ type Amount [16]byte
 // ErrDigits and ErrRange are returned by Parse.
 var (
 	ErrDigits = errors.New("amount is not a decimal number")
-	ErrRange  = errors.New("amount does not fit decimal(38,18) exactly")
+	ErrRange  = errors.New("amount does not fit decimal(38,18)")
 )
 
 var (
@@ -39,8 +40,9 @@ var (
 	modest = regexp.MustCompile(`^[^eE]{1,64}([eE][+-]?[0-9]{1,3})?$`)
 )
 
-// Parse reads the digits of a JSON number. It never rounds: what does not fit
-// is ErrRange.
+// Parse reads the digits of a JSON number, exactly to the 18th decimal; further
+// ones are rounded half to even, as refusing the amount would leave an older one
+// in its place. An amount that is too large is ErrRange.
 func Parse(digits string) (Amount, error) {
 	switch {
 	case !number.MatchString(digits):
@@ -54,11 +56,7 @@ func Parse(digits string) (Amount, error) {
 	if err != nil {
 		return Amount{}, ErrDigits
 	}
-	scaled := d.Shift(Scale)
-	if !scaled.IsInteger() {
-		return Amount{}, ErrRange
-	}
-	n := scaled.BigInt()
+	n := d.RoundBank(Scale).Shift(Scale).BigInt()
 	if n.CmpAbs(limit) >= 0 {
 		return Amount{}, ErrRange
 	}
