@@ -21,6 +21,11 @@ const (
 	TypeCRMClosed       = "crm_closed"
 )
 
+// Types returns all that an export can contain.
+func Types() []string {
+	return []string{TypeForecast, TypeQuota, TypeForecastUpdated, TypeAdjustment, TypeCRMTotal, TypeCRMClosed}
+}
+
 // ExportRequest is what to export. Every field is optional; empty leaves the API's default.
 type ExportRequest struct {
 	TimePeriod        string   `json:"timePeriod,omitempty"` // "2024_Q3"; default and fallback for an unknown one: the current quarter

@@ -58,14 +58,18 @@ type Exporter struct {
 	logger  *slog.Logger
 	metrics *metrics
 	health  health
+	wait    func(context.Context, time.Duration) error // sleep, but in tests
 
 	// The goroutine of Run or RunOnce alone uses these.
 	known       *Known   // nil until it is read, and after a failure that makes it doubtful
 	unsupported []string // types that the tenant refuses
+	// done is which jobs the cycle that was broken off, or the one left behind by an earlier process, need not be asked for
+	// again: each costs one of the export quota. Only jobs of the last interval count.
+	done []job
 }
 
-// New checks the configuration.
-func New(cfg Config, logger *slog.Logger, deps Deps) (*Exporter, error) {
+// Validate names every setting that is wrong. It does no I/O.
+func (cfg Config) Validate() error {
 	var errs []error
 	if len(cfg.ForecastIDs) == 0 || slices.Contains(cfg.ForecastIDs, "") {
 		errs = append(errs, errors.New("CLARI_FORECAST_IDS: want forecast IDs, separated by commas"))
@@ -77,6 +81,12 @@ func New(cfg Config, logger *slog.Logger, deps Deps) (*Exporter, error) {
 	}
 	if len(cfg.Types) == 0 {
 		errs = append(errs, errors.New("CLARI_TYPES: want at least one"))
+	}
+	known := clari.Types()
+	for _, t := range cfg.Types {
+		if !slices.Contains(known, t) {
+			errs = append(errs, fmt.Errorf("CLARI_TYPES (or --clari-types): %q is none of %s", t, strings.Join(known, ", ")))
+		}
 	}
 	if cfg.Quarters < 1 {
 		errs = append(errs, errors.New("CLARI_QUARTERS: want at least 1"))
@@ -92,39 +102,68 @@ func New(cfg Config, logger *slog.Logger, deps Deps) (*Exporter, error) {
 			errs = append(errs, fmt.Errorf("%s: want more than 0", d.name))
 		}
 	}
-	m, err := newMetrics(deps.Metrics)
-	if err := errors.Join(append(errs, err)...); err != nil {
-		return nil, err
-	}
-	return &Exporter{cfg: cfg, deps: deps, logger: logger, metrics: m, health: newHealth(cfg.Interval)}, nil
+	return errors.Join(errs...)
 }
 
+// New checks the configuration.
+func New(cfg Config, logger *slog.Logger, deps Deps) (*Exporter, error) {
+	invalid := cfg.Validate()
+	m, err := newMetrics(deps.Metrics)
+	if err := errors.Join(invalid, err); err != nil {
+		return nil, err
+	}
+	return &Exporter{cfg: cfg, deps: deps, logger: logger, metrics: m, health: newHealth(cfg.Interval), wait: sleep}, nil
+}
+
+// Between the end of a cycle that was broken off and the next try; never more than the interval.
+const (
+	firstRetry = time.Minute
+	lastRetry  = 15 * time.Minute
+)
+
 // Run runs a cycle at once and then one every interval, until ctx ends. A cycle that fails is logged, shown by Check, and
-// followed by the next.
+// followed by the next: soon, if something broke it off, as that may pass; after the interval, if only jobs of it failed.
 func (e *Exporter) Run(ctx context.Context) error {
-	ticker := time.NewTicker(e.cfg.Interval)
-	defer ticker.Stop()
+	var retry time.Duration
 	for {
-		if err := e.RunOnce(ctx); err != nil && ctx.Err() == nil {
-			e.logger.ErrorContext(ctx, "export cycle failed", "error", err)
+		start := time.Now()
+		completed, _ := e.runCycle(ctx)
+		wait := e.cfg.Interval - time.Since(start)
+		if completed {
+			retry = 0
+		} else {
+			retry = min(max(2*retry, firstRetry), lastRetry, e.cfg.Interval)
+			wait = retry
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := e.wait(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
 
 // RunOnce runs one cycle. It returns an error if any of its jobs failed.
 func (e *Exporter) RunOnce(ctx context.Context) error {
+	_, err := e.runCycle(ctx)
+	return err
+}
+
+// runCycle runs a cycle under an ID of its own. completed tells whether each of its jobs is over, well or not.
+func (e *Exporter) runCycle(ctx context.Context) (completed bool, err error) {
 	id := uuid.NewString()
-	err := e.cycle(resilience.WithCorrelationID(ctx, id))
-	e.health.finished(err)
-	if err != nil {
-		return fmt.Errorf("export cycle %s: %w", id, err)
+	ctx = resilience.WithCorrelationID(ctx, id)
+	failures, err := e.cycle(ctx)
+	if completed = err == nil; completed {
+		e.done = nil
 	}
-	return nil
+	err = errors.Join(append(failures, err)...)
+	e.health.finished(err)
+	if err == nil {
+		return completed, nil
+	}
+	if ctx.Err() == nil {
+		e.logger.ErrorContext(ctx, "export cycle failed", "error", err)
+	}
+	return completed, fmt.Errorf("export cycle %s: %w", id, err)
 }
 
 // jobError is the failure of a job that is over and accounted for: the cycle goes on to the next. After any other error
@@ -137,38 +176,36 @@ type jobError struct {
 func (e *jobError) Error() string { return fmt.Sprintf("exporting %s: %v", e.what, e.err) }
 func (e *jobError) Unwrap() error { return e.err }
 
-func (e *Exporter) cycle(ctx context.Context) error {
+// cycle exports every forecast. err is what broke it off before all of its jobs were over.
+func (e *Exporter) cycle(ctx context.Context) (failures []error, err error) {
 	if e.known == nil {
 		known, err := LoadKnown(ctx, e.deps.Kafka, e.deps.Schemas, e.logger)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		e.known = known
 		e.metrics.known(known)
 	}
-	failures, resumed, err := e.resume(ctx)
-	if err != nil {
-		return errors.Join(append(failures, err)...)
+	e.done = slices.DeleteFunc(e.done, func(j job) bool { return time.Since(j.RequestedAt) > e.cfg.Interval })
+	if failures, err = e.resume(ctx); err != nil {
+		return failures, err
 	}
 	for _, forecastID := range e.cfg.ForecastIDs {
-		failed, err := e.exportForecast(ctx, forecastID, resumed)
+		failed, err := e.exportForecast(ctx, forecastID)
 		failures = append(failures, failed...)
 		if err != nil {
-			return errors.Join(append(failures, err)...)
+			return failures, err
 		}
 	}
-	return errors.Join(failures...)
+	return failures, nil
 }
 
 // exportForecast exports the current quarter, which is the one that Clari answers with when none is asked for, as fiscal
-// years differ, and then those before it. resumed is left out.
-func (e *Exporter) exportForecast(ctx context.Context, forecastID string, resumed job) (failures []error, err error) {
+// years differ, and then those before it. What is done already is left out.
+func (e *Exporter) exportForecast(ctx context.Context, forecastID string) (failures []error, err error) {
 	period := ""
 	for n := range e.cfg.Quarters {
-		found := resumed.Period
-		if resumed.ForecastID != forecastID || resumed.Asked != period {
-			found, err = e.export(ctx, forecastID, period)
-		}
+		found, err := e.exportOnce(ctx, forecastID, period)
 		var failed *jobError
 		if errors.As(err, &failed) {
 			failures = append(failures, failed)
@@ -186,6 +223,20 @@ func (e *Exporter) exportForecast(ctx context.Context, forecastID string, resume
 		}
 	}
 	return failures, nil
+}
+
+// exportOnce exports a time period unless that is done, and returns the one that the results are of.
+func (e *Exporter) exportOnce(ctx context.Context, forecastID, period string) (string, error) {
+	for _, j := range e.done {
+		if j.ForecastID == forecastID && j.Asked == period {
+			return j.Period, nil
+		}
+	}
+	j, err := e.export(ctx, forecastID, period)
+	if err == nil {
+		e.done = append(e.done, j)
+	}
+	return j.Period, err
 }
 
 var quarter = regexp.MustCompile(`^(\d{4})_Q([1-4])$`)

@@ -43,42 +43,43 @@ const (
 	maxQuota    = 5 * time.Minute
 )
 
-// resume finishes the job that an earlier cycle, perhaps of another process, has left behind. It returns the job if that
-// is so young that this cycle need not repeat it.
-func (e *Exporter) resume(ctx context.Context) (failures []error, resumed job, err error) {
+// resume finishes the job that an earlier cycle, perhaps of another process, has left behind. It is done then, if it is so
+// young that this cycle need not repeat it.
+func (e *Exporter) resume(ctx context.Context) (failures []error, err error) {
 	var j job
 	if found, err := e.deps.State.Load(stateName, &j); err != nil || !found {
-		return nil, job{}, err
+		return nil, err
 	}
 	if j.ID == "" {
 		if j.ID, err = e.find(ctx, j); err != nil {
-			return nil, job{}, err
+			return nil, err
 		}
 		if j.ID == "" { // Clari was never asked, or did not hear
-			return nil, job{}, e.deps.State.Save(ctx, stateName, nil)
+			return nil, e.deps.State.Save(ctx, stateName, nil)
 		}
 	}
 	e.logger.InfoContext(ctx, "resuming export job", "job_id", j.ID, "forecast_id", j.ForecastID, "requested_at", j.RequestedAt)
 	j.Attempts++
 	if err := e.deps.State.Save(ctx, stateName, j); err != nil {
-		return nil, job{}, err
+		return nil, err
 	}
 	j.Period, err = e.finish(ctx, j)
 	if failed, ok := errors.AsType[*jobError](err); ok {
-		return []error{failed}, job{}, nil
+		return []error{failed}, nil
 	}
 	if err != nil || time.Since(j.RequestedAt) > e.cfg.Interval {
-		return nil, job{}, err
+		return nil, err
 	}
-	return nil, j, nil
+	e.done = append(e.done, j)
+	return nil, nil
 }
 
-// export runs one job from the request to its account, and returns the time period that it was of.
-func (e *Exporter) export(ctx context.Context, forecastID, period string) (string, error) {
+// export runs one job from the request to its account, and returns it with the time period that it was of.
+func (e *Exporter) export(ctx context.Context, forecastID, period string) (job, error) {
 	j := job{ForecastID: forecastID, Asked: period, Types: e.supported(), RequestedAt: time.Now().UTC()}
 	jobs, err := e.deps.Clari.Jobs(ctx)
 	if err != nil {
-		return "", err
+		return j, err
 	}
 	for _, other := range jobs {
 		if other.StartTime.After(j.After) {
@@ -86,12 +87,13 @@ func (e *Exporter) export(ctx context.Context, forecastID, period string) (strin
 		}
 	}
 	if err := e.deps.State.Save(ctx, stateName, j); err != nil {
-		return "", err
+		return j, err
 	}
 	if j, err = e.start(ctx, j); err != nil {
-		return "", err
+		return j, err
 	}
-	return e.finish(ctx, j)
+	j.Period, err = e.finish(ctx, j)
+	return j, err
 }
 
 // start asks for the job until it exists, and records its ID.
