@@ -33,6 +33,18 @@ func (a *Addrs) fields() []*string {
 	}
 }
 
+// validate refuses two parts on one address.
+func (a *Addrs) validate() error {
+	seen := make(map[string]bool)
+	for _, field := range a.fields() {
+		if seen[*field] {
+			return fmt.Errorf("two parts are to listen on %s: give each an address of its own", *field)
+		}
+		seen[*field] = true
+	}
+	return nil
+}
+
 // FreeAddrs returns addresses on ports that are free now. They are all held
 // until the last one is found, so that no two are the same.
 func FreeAddrs(ctx context.Context) (Addrs, error) {

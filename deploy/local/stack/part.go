@@ -1,13 +1,19 @@
 package stack
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -100,12 +106,31 @@ func answers(addr, path string) func(context.Context) error {
 			return err
 		}
 		defer resp.Body.Close()
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // only to say more
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, 16<<10)) // only to say more
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("GET %s: status %d: %s", path, resp.StatusCode, body)
+			return errors.New(unhealthy(resp.StatusCode, body))
 		}
 		return nil
 	}
+}
+
+// unhealthy says in a line what an answer of /readyz complains of.
+func unhealthy(status int, body []byte) string {
+	var checks map[string]json.RawMessage
+	if json.Unmarshal(body, &checks) != nil {
+		return fmt.Sprintf("status %d: %s", status, bytes.TrimSpace(body))
+	}
+	var complaints []string
+	for _, name := range slices.Sorted(maps.Keys(checks)) {
+		var check struct{ Error string }
+		if json.Unmarshal(checks[name], &check) == nil && check.Error != "" {
+			complaints = append(complaints, name+": "+check.Error)
+		}
+	}
+	if len(complaints) == 0 {
+		return fmt.Sprintf("status %d: %s", status, bytes.TrimSpace(body))
+	}
+	return "degraded: " + strings.Join(complaints, "; ")
 }
 
 // dials is ready when a connection is accepted.

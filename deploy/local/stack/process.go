@@ -60,7 +60,7 @@ func (s *Stack) launch(ctx context.Context, p part) (*Process, error) {
 	return proc, nil
 }
 
-// await waits until a part that was just launched is ready.
+// await waits until a part is ready.
 func (s *Stack) await(ctx context.Context, p part, proc *Process) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -74,6 +76,9 @@ func New(cfg Config) (*Stack, error) {
 			return nil, fmt.Errorf("making the stack's folder: %w", err)
 		}
 	}
+	if err := cfg.Addrs.validate(); err != nil {
+		return nil, err
+	}
 	s := &Stack{cfg: cfg, patience: startPatience}
 	earlier, err := Open(cfg.Dir)
 	switch {
@@ -116,44 +121,32 @@ func (s *Stack) Processes() []*Process {
 }
 
 // Start starts the named parts that do not run, side by side, and waits until
-// each is ready. It returns the names of those that it started.
+// each of the named ones is ready. It returns the names of those that it started.
 func (s *Stack) Start(ctx context.Context, names ...string) ([]string, error) {
-	running := make(map[string]bool)
+	running := make(map[string]*Process)
 	for _, p := range s.Processes() {
-		running[p.Name] = true
+		running[p.Name] = p
 	}
 	var started []string
-	var errs []error
-	var waits sync.WaitGroup
-	var mu sync.Mutex
+	var waits errgroup.Group
 	for _, name := range names {
-		if running[name] {
-			continue
-		}
 		part, err := s.part(name)
 		if err != nil {
-			errs = append(errs, err)
-			break
+			return started, errors.Join(err, waits.Wait())
 		}
-		proc, err := s.launch(ctx, part)
-		if err != nil {
-			errs = append(errs, err)
-			break
-		}
-		started = append(started, name)
-		if err := s.add(proc); err != nil {
-			errs = append(errs, err)
-		}
-		waits.Go(func() {
-			if err := s.await(ctx, part, proc); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
+		proc, ok := running[name]
+		if !ok {
+			if proc, err = s.launch(ctx, part); err != nil {
+				return started, errors.Join(err, waits.Wait())
 			}
-		})
+			started = append(started, name)
+			if err := s.add(proc); err != nil {
+				return started, errors.Join(err, waits.Wait())
+			}
+		}
+		waits.Go(func() error { return s.await(ctx, part, proc) })
 	}
-	waits.Wait()
-	return started, errors.Join(errs...)
+	return started, waits.Wait()
 }
 
 func (s *Stack) add(p *Process) error {

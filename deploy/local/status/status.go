@@ -78,7 +78,8 @@ var groups = map[string]string{
 	schemas.ForecastTopic: "revstream-forecast", schemas.PeopleTopic: "revstream-people", schemas.ExportRunsTopic: "revstream-export-runs",
 }
 
-// Collect asks every part of a stack.
+// Collect asks every part of a stack. An error says what could not be asked; the
+// report has the rest.
 func Collect(ctx context.Context, s *stack.Stack) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*timeout)
 	defer cancel()
@@ -88,24 +89,33 @@ func Collect(ctx context.Context, s *stack.Stack) (Report, error) {
 		return r, fmt.Errorf("configuring the Kafka client: %w", err)
 	}
 	defer client.Close()
-	if err := r.kafka(ctx, kadm.NewClient(client)); err != nil {
-		return r, err
+	kafkaErr := r.kafka(ctx, kadm.NewClient(client))
+	if kafkaErr == nil {
+		kafkaErr = r.letters(ctx, s)
 	}
+	return r, errors.Join(kafkaErr, r.tables(ctx, s))
+}
+
+func (r *Report) tables(ctx context.Context, s *stack.Stack) error {
 	for _, entity := range []string{"forecast", "people", "export_runs"} {
 		t, err := table(ctx, s.Config().ClickHouseURL(), entity)
 		if err != nil {
-			return r, err
+			return err
 		}
 		r.Tables = append(r.Tables, t)
 	}
+	return nil
+}
+
+func (r *Report) letters(ctx context.Context, s *stack.Stack) error {
 	out, err := s.Run(ctx, "", "dlq-replayer", "stats", "--json")
 	if err == nil {
 		err = json.Unmarshal([]byte(out), &r.Letters)
 	}
 	if err != nil {
-		return r, fmt.Errorf("counting dead letters: %w", err)
+		return fmt.Errorf("counting dead letters: %w", err)
 	}
-	return r, nil
+	return nil
 }
 
 func processes(ctx context.Context, s *stack.Stack) []Process {
@@ -130,6 +140,8 @@ func processes(ctx context.Context, s *stack.Stack) []Process {
 }
 
 func (r *Report) kafka(ctx context.Context, admin *kadm.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	catalogue, err := schemas.Topics()
 	if err != nil {
 		return err

@@ -22,7 +22,8 @@ import (
 type replayCommand struct {
 	IDs []desk.ID `arg:"" optional:"" name:"id" help:"IDs of letters, as list prints them, instead of filters."`
 	filters
-	Yes         bool       `name:"yes" help:"Act. Without it nothing is written."`
+	Yes         bool       `name:"yes" xor:"act" help:"Act. Without it nothing is written."`
+	DryRun      bool       `name:"dry-run" xor:"act" help:"Only say what --yes would do: the default."`
 	Rate        float64    `name:"rate" default:"0" placeholder:"N" help:"Letters per second; 0 for as fast as it goes."`
 	Why         string     `name:"why" placeholder:"TEXT" help:"Text that is kept with the decisions."`
 	Patch       string     `name:"patch" placeholder:"FILE" help:"JSON merge patch (RFC 7386) for the values, which must be of one topic; - reads it from standard input."`

@@ -18,13 +18,22 @@ const timeout = 5 * time.Second
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "probe:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+const usage = `Usage: probe URL
+
+Exits 0 if the URL, such as http://127.0.0.1:8101/readyz, answers 200 within 5 seconds; else 1, and says why.
+`
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
+		_, err := io.WriteString(stdout, usage)
+		return err
+	}
 	if len(args) != 1 {
 		return errors.New("want one argument, a URL such as http://127.0.0.1:8101/readyz")
 	}

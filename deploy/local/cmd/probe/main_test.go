@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -21,10 +23,19 @@ func TestProbe(t *testing.T) {
 	server := httptest.NewServer(ready)
 	t.Cleanup(server.Close)
 
-	require.NoError(t, run(t.Context(), []string{server.URL + "/readyz"}))
-	require.ErrorContains(t, run(t.Context(), []string{server.URL + "/degraded"}), "kafka is away")
-	require.ErrorContains(t, run(t.Context(), nil), "want one argument")
+	require.NoError(t, run(t.Context(), []string{server.URL + "/readyz"}, io.Discard))
+	require.ErrorContains(t, run(t.Context(), []string{server.URL + "/degraded"}, io.Discard), "kafka is away")
+	require.ErrorContains(t, run(t.Context(), nil, io.Discard), "want one argument")
 	http.DefaultClient.CloseIdleConnections()
 	server.Close()
-	require.Error(t, run(t.Context(), []string{server.URL + "/readyz"}), "nobody listens")
+	require.Error(t, run(t.Context(), []string{server.URL + "/readyz"}, io.Discard), "nobody listens")
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"--help", "-h"} {
+		var stdout bytes.Buffer
+		require.NoError(t, run(t.Context(), []string{flag}, &stdout))
+		require.Contains(t, stdout.String(), "Usage: probe URL")
+	}
 }

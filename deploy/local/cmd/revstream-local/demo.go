@@ -24,6 +24,9 @@ type demoCommand struct {
 // run makes the tour on free ports in a temporary folder, and leaves nothing
 // behind unless something is wrong: then the logs stay.
 func (c *demoCommand) run(ctx context.Context, _ *daemon.Runtime) (err error) {
+	if c.Users < 6 || c.People < 100 {
+		return errors.New("the tour needs 6 users (--users) and 100 people (--people) to change some of them")
+	}
 	bin, err := stack.BinDir()
 	if err != nil {
 		return err

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +35,7 @@ type clariCommand struct {
 	Seed   uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
 	Users  int        `name:"users" env:"SIM_USERS" default:"50" help:"Users; each has forecasts in every field, week and quarter."`
 	Drift  bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some entries every few seconds."`
+	Set    switches   `name:"set" placeholder:"NAME=VALUE" help:"Switch of the simulator, such as BearerAuth=true, FlatJobs=true, RejectCRM=true, MonthlyQuota=30 or StartedFor=5s: the fields of claritest.Config. Repeat it for several."`
 }
 
 func (c *clariCommand) run(ctx context.Context, rt *daemon.Runtime) error {
@@ -40,7 +43,11 @@ func (c *clariCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	sim, err := claritest.New(claritest.Config{Seed: c.Seed, APIKey: key, Users: c.Users})
+	cfg := claritest.Config{Seed: c.Seed, APIKey: key, Users: c.Users}
+	if err := c.Set.apply(&cfg); err != nil {
+		return err
+	}
+	sim, err := claritest.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -56,6 +63,7 @@ type salesloftCommand struct {
 	Seed   uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
 	People string     `name:"people" env:"SIM_PEOPLE" default:"2000" placeholder:"N|FILE" help:"How many people to generate, or a file with a recorded answer of GET /v2/people to serve instead."`
 	Drift  bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some people every few seconds, with webhooks."`
+	Set    switches   `name:"set" placeholder:"NAME=VALUE" help:"Switch of the simulator, such as RetryAfter=true, TokenTTL=5s, ShuffleTies=true or ClientID=x (with ClientSecret and RefreshToken): the fields of salesloftest.Config. Repeat it for several."`
 }
 
 func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
@@ -64,7 +72,11 @@ func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 		return err
 	}
 	count, notANumber := strconv.Atoi(c.People)
-	sim, err := salesloftest.New(salesloftest.Config{Seed: c.Seed, People: count, APIKeys: []string{key}})
+	cfg := salesloftest.Config{Seed: c.Seed, People: count, APIKeys: []string{key}}
+	if err := c.Set.apply(&cfg); err != nil {
+		return err
+	}
+	sim, err := salesloftest.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -90,6 +102,33 @@ func load(sim *salesloftest.Simulator, path string) error {
 	defer file.Close()
 	if err := sim.LoadRecorded(file); err != nil {
 		return fmt.Errorf("SIM_PEOPLE (--people): reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// switches set fields of a simulator's configuration by their names.
+type switches map[string]string
+
+// apply puts them into cfg, a pointer to the configuration.
+func (s switches) apply(cfg any) error {
+	fields := make(map[string]any, len(s))
+	for name, text := range s {
+		fields[name] = text
+		if d, err := time.ParseDuration(text); err == nil {
+			fields[name] = d
+		}
+		if json.Valid([]byte(text)) {
+			fields[name] = json.RawMessage(text)
+		}
+	}
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("--set: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(cfg); err != nil {
+		return fmt.Errorf("--set: %w", err)
 	}
 	return nil
 }
