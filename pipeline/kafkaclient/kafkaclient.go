@@ -42,6 +42,8 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...kgo
 	var errs []error
 	if len(cfg.Brokers) == 0 {
 		errs = append(errs, errors.New("KAFKA_BROKERS is required (or --kafka-brokers)"))
+	} else if err := kgo.ValidateOpts(kgo.SeedBrokers(cfg.Brokers...)); err != nil {
+		errs = append(errs, fmt.Errorf("KAFKA_BROKERS (or --kafka-brokers): want HOST:PORT, separated by commas: %w", err))
 	}
 	tlsConfig, err := cfg.tls()
 	errs = append(errs, err)

@@ -146,6 +146,7 @@ func TestWrongSettingsNameTheVariables(t *testing.T) {
 		want []string
 	}{
 		{kafkaclient.Config{}, []string{"KAFKA_BROKERS is required"}},
+		{kafkaclient.Config{Brokers: []string{"a:9092", "foo:bar"}}, []string{"KAFKA_BROKERS (or --kafka-brokers): want HOST:PORT", `"bar"`}},
 		{kafkaclient.Config{TLSCAFile: "/no/such/file", SASLMechanism: "GSSAPI"}, []string{"KAFKA_BROKERS", "KAFKA_TLS_CA_FILE", "KAFKA_SASL_MECHANISM"}},
 		{kafkaclient.Config{TLSCAFile: noPEM}, []string{"KAFKA_TLS_CA_FILE: no certificate"}},
 		{kafkaclient.Config{TLSCertFile: "x"}, []string{"KAFKA_TLS_CERT_FILE and KAFKA_TLS_KEY_FILE"}},
