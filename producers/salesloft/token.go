@@ -132,7 +132,7 @@ func (o *oauth) fly(ctx context.Context) (string, error) {
 	return issued.access, nil
 }
 
-// issue gets a new grant. The stored refresh token goes first. When it is refused there are two ways on: another replica may
+// issue gets a new grant. With a refresh token configured the stored one goes first. When it is refused there are two ways on: another replica may
 // have used it and stored its successor meanwhile, or an operator has authorised the application anew and configured the token.
 func (o *oauth) issue(ctx context.Context) (grant, error) {
 	tried := map[string]bool{}
@@ -163,6 +163,9 @@ func (o *oauth) issue(ctx context.Context) (grant, error) {
 }
 
 func (o *oauth) refreshToken(ctx context.Context, tried map[string]bool) (string, error) {
+	if o.cfg.RefreshToken == nil {
+		return "", nil // a token that is still stored is of an authorisation that is not to be used any more
+	}
 	if o.cfg.TokenStore != nil {
 		stored, err := o.cfg.TokenStore.Load(ctx)
 		if err != nil {
@@ -172,10 +175,8 @@ func (o *oauth) refreshToken(ctx context.Context, tried map[string]bool) (string
 			return stored, nil
 		}
 	}
-	if o.cfg.RefreshToken != nil {
-		if configured := o.cfg.RefreshToken(); !tried[configured] {
-			return configured, nil
-		}
+	if configured := o.cfg.RefreshToken(); !tried[configured] {
+		return configured, nil
 	}
 	return "", nil
 }

@@ -252,6 +252,13 @@ func TestClientCredentials(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "token api", w.events.take())
 
+	cfg.TokenStore = w.store // with the token of an authorisation that was configured once
+	w.store.set("refresh-0", nil)
+	_, err = newClient(t, w, cfg).Me(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "token api", w.events.take(), "no new refresh token to save")
+	require.Equal(t, "refresh-0", w.store.token)
+
 	cfg.ClientSecret = constant("wrong")
 	_, err = newClient(t, w, cfg).Me(t.Context())
 	require.ErrorIs(t, err, salesloft.ErrUnauthorized)
