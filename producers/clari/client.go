@@ -67,7 +67,7 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 	// The URL is not repeated in the error: one with a user in it holds a password.
 	u, err := url.Parse(cfg.BaseURL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		errs = append(errs, errors.New("base URL: want http(s)://host[:port]/path without user, query or fragment"))
+		errs = append(errs, errors.New("CLARI_BASE_URL (or --clari-base-url): want http(s)://host[:port]/path without user, query or fragment"))
 	}
 	if cfg.AuthScheme != AuthAPIKey && cfg.AuthScheme != AuthBearer {
 		errs = append(errs, fmt.Errorf("auth scheme %q: want %q or %q", cfg.AuthScheme, AuthAPIKey, AuthBearer))

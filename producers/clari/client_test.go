@@ -94,13 +94,13 @@ func (b *bundle) export(t *testing.T, req clari.ExportRequest) *clari.Export {
 func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 	t.Parallel()
 	_, err := clari.New(clari.Config{BaseURL: "https://me:hunter2@api.clari.com", AuthScheme: "basic"}, nil, nil)
-	for _, want := range []string{"base URL", "auth scheme \"basic\"", "API key", "logger", "HTTP client"} {
+	for _, want := range []string{"CLARI_BASE_URL (or --clari-base-url)", "auth scheme \"basic\"", "API key", "logger", "HTTP client"} {
 		require.ErrorContains(t, err, want)
 	}
 	require.NotContains(t, err.Error(), "hunter2")
 	for _, bad := range []string{"api.clari.com/v4", "ftp://api.clari.com", "https://", "https://a/v4?x=1", "http://a b"} {
 		_, err := clari.New(clari.Config{BaseURL: bad, APIKey: func() string { return key }}, slog.Default(), http.DefaultClient)
-		require.ErrorContains(t, err, "base URL", bad)
+		require.ErrorContains(t, err, "CLARI_BASE_URL", bad)
 	}
 }
 

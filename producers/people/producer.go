@@ -67,8 +67,8 @@ type Producer struct {
 	cursor   time.Time  // newest updated_at published, for the health document
 }
 
-// New checks the configuration. It does no I/O.
-func New(cfg Config, logger *slog.Logger, deps Deps) (*Producer, error) {
+// Validate names every setting that is wrong. It does no I/O.
+func (cfg Config) Validate() error {
 	var errs []error
 	if cfg.Interval <= 0 {
 		errs = append(errs, fmt.Errorf("POLL_INTERVAL must be positive (or --interval), not %s", cfg.Interval))
@@ -76,8 +76,14 @@ func New(cfg Config, logger *slog.Logger, deps Deps) (*Producer, error) {
 	if cfg.Overlap < 0 {
 		errs = append(errs, fmt.Errorf("POLL_OVERLAP must not be negative (or --overlap), not %s", cfg.Overlap))
 	}
+	return errors.Join(errs...)
+}
+
+// New checks the configuration. It does no I/O.
+func New(cfg Config, logger *slog.Logger, deps Deps) (*Producer, error) {
+	invalid := cfg.Validate()
 	metrics, err := newWindowMetrics(deps.Metrics)
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if err := errors.Join(invalid, err); err != nil {
 		return nil, err
 	}
 	return &Producer{

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,19 +52,30 @@ type Receiver struct {
 	slots      chan struct{} // one element per delivery in flight
 }
 
-// NewReceiver checks the configuration. It does no I/O. secret returns the secret that deliveries are signed with; it is
-// called for each, so that a rotated one counts at once.
-func NewReceiver(cfg ReceiverConfig, logger *slog.Logger, people Publisher, secret func() string, reg prometheus.Registerer) (*Receiver, error) {
-	algorithm, err := salesloft.ParseAlgorithm(cfg.Algorithm)
+// Validate names every setting that is wrong. It does no I/O.
+func (cfg ReceiverConfig) Validate() error {
+	_, err := salesloft.ParseAlgorithm(cfg.Algorithm)
 	if err != nil {
 		err = fmt.Errorf("WEBHOOK_ALGORITHM: %w", err)
 	}
-	errs := []error{err}
 	if cfg.AckTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("WEBHOOK_ACK_TIMEOUT: %s is not positive", cfg.AckTimeout))
+		err = errors.Join(err, fmt.Errorf("WEBHOOK_ACK_TIMEOUT: %s is not positive", cfg.AckTimeout))
+	}
+	return err
+}
+
+// NewReceiver checks the configuration. It does no I/O. secret returns the secret that deliveries are signed with; it is
+// called for each, so that a rotated one counts at once.
+func NewReceiver(cfg ReceiverConfig, logger *slog.Logger, people Publisher, secret func() string, reg prometheus.Registerer) (*Receiver, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	algorithm, err := salesloft.ParseAlgorithm(cfg.Algorithm)
+	if err != nil {
+		return nil, err
 	}
 	deliveries, err := newWebhookMetrics(reg)
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &Receiver{
@@ -75,8 +87,12 @@ func NewReceiver(cfg ReceiverConfig, logger *slog.Logger, people Publisher, secr
 // Listen opens the receiver's port.
 func (r *Receiver) Listen(ctx context.Context) (net.Listener, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", r.cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("WEBHOOK_ADDR (or --webhook-addr): %w", err)
+	_, port, splitErr := net.SplitHostPort(r.cfg.Addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && splitErr == nil:
+		return nil, fmt.Errorf("WEBHOOK_ADDR %s: port %s is in use: stop what listens on it, or choose another with WEBHOOK_ADDR or --webhook-addr", r.cfg.Addr, port)
+	case err != nil:
+		return nil, fmt.Errorf("WEBHOOK_ADDR (--webhook-addr): %w", err)
 	}
 	return listener, nil
 }

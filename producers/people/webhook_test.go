@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -198,8 +199,13 @@ func TestListenNamesTheSetting(t *testing.T) {
 	defer listener.Close()
 	p.receiver.cfg.Addr = listener.Addr().String()
 	_, err = p.receiver.Listen(t.Context())
-	require.ErrorContains(t, err, "WEBHOOK_ADDR (or --webhook-addr)")
-	require.ErrorContains(t, err, listener.Addr().String())
+	_, port, splitErr := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, splitErr)
+	require.EqualError(t, err, "WEBHOOK_ADDR "+listener.Addr().String()+": port "+port+
+		" is in use: stop what listens on it, or choose another with WEBHOOK_ADDR or --webhook-addr")
+	p.receiver.cfg.Addr = "nonsense"
+	_, err = p.receiver.Listen(t.Context())
+	require.ErrorContains(t, err, "WEBHOOK_ADDR (--webhook-addr): ")
 }
 
 func TestSubscribeCreatesWhatIsMissing(t *testing.T) {

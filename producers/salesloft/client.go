@@ -34,14 +34,14 @@ const (
 // secret counts at once; a nil function means "not configured". Set either APIKey, or ClientID and ClientSecret.
 type Config struct {
 	BaseURL  string // default DefaultBaseURL
-	TokenURL string // default DefaultTokenURL; used with a client ID alone
+	TokenURL string // default DefaultTokenURL; used with a client ID alone, and checked without one too
 
 	APIKey func() string
 
 	ClientID     string
 	ClientSecret func() string
 	// RefreshToken is the token that the application was authorised with. The one in TokenStore, which came after it, goes
-	// first. When neither has one the client asks for its own token (grant client_credentials).
+	// first. Without RefreshToken the client asks for its own token (grant client_credentials), whatever is stored.
 	RefreshToken func() string
 	TokenStore   TokenStore // required with RefreshToken
 
@@ -87,7 +87,7 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 	}
 	base, err := url.Parse(strings.TrimRight(cfg.BaseURL, "/"))
 	if err != nil {
-		return nil, errors.New("salesloft: base URL: is no URL")
+		return nil, errors.New("salesloft: SALESLOFT_BASE_URL: is no URL")
 	}
 	c := &Client{base: base.String(), basePath: base.Path, pageSize: cfg.PageSize, http: client, logger: logger}
 	if cfg.APIKey != nil {
@@ -100,7 +100,8 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 
 func (cfg Config) validate() error {
 	var problems []error
-	problems = append(problems, checkURL("base URL", cfg.BaseURL))
+	problems = append(problems, checkURL("SALESLOFT_BASE_URL (or --salesloft-base-url)", cfg.BaseURL),
+		checkURL("SALESLOFT_TOKEN_URL (or --salesloft-token-url)", cfg.TokenURL))
 	hasClient := cfg.ClientID != "" || cfg.ClientSecret != nil || cfg.RefreshToken != nil
 	switch {
 	case cfg.APIKey != nil && hasClient:
@@ -108,7 +109,6 @@ func (cfg Config) validate() error {
 	case cfg.APIKey == nil && !hasClient:
 		problems = append(problems, errors.New("no credentials: set an API key, or a client ID and its secret"))
 	case cfg.APIKey == nil:
-		problems = append(problems, checkURL("token URL", cfg.TokenURL))
 		if cfg.ClientID == "" {
 			problems = append(problems, errors.New("client ID: missing"))
 		}

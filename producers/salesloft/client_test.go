@@ -68,8 +68,9 @@ func TestNewNamesEveryMistake(t *testing.T) {
 		"half a client": {salesloft.Config{RefreshToken: constant("x")}, []string{"client ID: missing", "client secret: missing", "token store"}},
 		"addresses": {
 			salesloft.Config{BaseURL: "api.example", TokenURL: "::", ClientID: "id", ClientSecret: constant("x"), PageSize: 101},
-			[]string{"base URL: want http", "token URL: want http", "101 is not within 1 and 100"},
+			[]string{"SALESLOFT_BASE_URL (or --salesloft-base-url): want http", "SALESLOFT_TOKEN_URL (or --salesloft-token-url): want http", "101 is not within 1 and 100"},
 		},
+		"unused address": {salesloft.Config{APIKey: constant("x"), TokenURL: "::"}, []string{"SALESLOFT_TOKEN_URL"}},
 	} {
 		_, err := salesloft.New(test.cfg, slog.New(slog.DiscardHandler), http.DefaultClient)
 		for _, part := range test.want {

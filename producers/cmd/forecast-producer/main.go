@@ -47,6 +47,10 @@ func main() {
 }
 
 func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
+	// What needs no Kafka goes first, so that a wrong setting is told of while Kafka is away too.
+	if err := s.Forecast.Validate(); err != nil {
+		return err
+	}
 	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", s.SchemaRegistryURL)
 	if err != nil {
 		return err

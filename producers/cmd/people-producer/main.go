@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -57,7 +56,13 @@ func main() {
 }
 
 func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
+	// What needs no Kafka goes first, so that a wrong setting is told of while Kafka is away too.
 	if err := s.validate(); err != nil {
+		return err
+	}
+	var tokens people.Tokens
+	client, err := s.Salesloft.client(ctx, rt, &tokens)
+	if err != nil {
 		return err
 	}
 	kafka, err := kafkaclient.New(s.Kafka, rt.Logger, rt.Registry)
@@ -91,10 +96,7 @@ func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	client, err := s.Salesloft.client(ctx, rt, people.Tokens{State: store})
-	if err != nil {
-		return err
-	}
+	tokens.State = store
 	producer, err := people.New(s.Polling, rt.Logger, people.Deps{
 		Source: client, People: peopleTopic, Runs: runsTopic, State: store, Metrics: rt.Registry,
 	})
@@ -139,8 +141,18 @@ func (s *settings) receive(ctx context.Context, rt *daemon.Runtime, client *sale
 	return nil
 }
 
+// validate names every setting that is wrong, as far as that can be told without I/O.
 func (s *settings) validate() error {
-	a := s.Salesloft
+	errs := []error{s.Salesloft.validate(), s.Polling.Validate()}
+	if s.WebhookSecret != "" {
+		errs = append(errs, s.Receiver.Validate())
+	} else if s.CallbackURL != "" {
+		errs = append(errs, errors.New("SALESLOFT_WEBHOOK_SECRET (or SALESLOFT_WEBHOOK_SECRET_FILE) is required with SALESLOFT_WEBHOOK_CALLBACK_URL"))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *salesloftSettings) validate() error {
 	switch {
 	case a.APIKey == "" && a.ClientID == "" && a.ClientSecret == "" && a.RefreshToken == "":
 		return errors.New("no Salesloft credentials: set SALESLOFT_API_KEY, or SALESLOFT_CLIENT_ID and SALESLOFT_CLIENT_SECRET")
@@ -148,8 +160,6 @@ func (s *settings) validate() error {
 		return errors.New("SALESLOFT_API_KEY excludes SALESLOFT_CLIENT_ID, SALESLOFT_CLIENT_SECRET and SALESLOFT_REFRESH_TOKEN: unset the one or the others")
 	case a.APIKey == "" && (a.ClientID == "" || a.ClientSecret == ""):
 		return errors.New("SALESLOFT_CLIENT_ID and SALESLOFT_CLIENT_SECRET (or SALESLOFT_CLIENT_SECRET_FILE) go together: one of them is not set")
-	case s.CallbackURL != "" && s.WebhookSecret == "":
-		return errors.New("SALESLOFT_WEBHOOK_SECRET (or SALESLOFT_WEBHOOK_SECRET_FILE) is required with SALESLOFT_WEBHOOK_CALLBACK_URL")
 	}
 	return nil
 }
@@ -175,11 +185,7 @@ func (a *salesloftSettings) client(ctx context.Context, rt *daemon.Runtime, toke
 		}
 	}
 	transport := resilience.NewTransport(resilience.TransportConfig{}, rt.Logger, nil)
-	client, err := salesloft.New(cfg, rt.Logger, &http.Client{Transport: transport})
-	if err != nil {
-		return nil, fmt.Errorf("SALESLOFT_BASE_URL, SALESLOFT_TOKEN_URL: %w", err)
-	}
-	return client, nil
+	return salesloft.New(cfg, rt.Logger, &http.Client{Transport: transport})
 }
 
 // openSecret follows a secret until the process stops.

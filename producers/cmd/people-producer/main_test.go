@@ -2,8 +2,11 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/producers/people"
 )
 
 func TestCredentialsAreNamedByTheirVariables(t *testing.T) {
@@ -24,7 +27,13 @@ func TestCredentialsAreNamedByTheirVariables(t *testing.T) {
 			require.ErrorContains(t, c.settings.validate(), c.want)
 		})
 	}
-	ok := settings{Salesloft: salesloftSettings{ClientID: "c", ClientSecret: "s", RefreshToken: "r"}}
+	polling := people.Config{Interval: time.Minute}
+	ok := settings{Salesloft: salesloftSettings{ClientID: "c", ClientSecret: "s", RefreshToken: "r"}, Polling: polling}
 	require.NoError(t, ok.validate())
-	require.NoError(t, (&settings{Salesloft: salesloftSettings{APIKey: "k"}}).validate())
+	require.NoError(t, (&settings{Salesloft: salesloftSettings{APIKey: "k"}, Polling: polling}).validate())
+
+	wrong := settings{WebhookSecret: "s", Receiver: people.ReceiverConfig{Algorithm: "md5"}}
+	for _, want := range []string{"SALESLOFT_API_KEY", "POLL_INTERVAL", "WEBHOOK_ALGORITHM", "WEBHOOK_ACK_TIMEOUT"} {
+		require.ErrorContains(t, wrong.validate(), want)
+	}
 }
