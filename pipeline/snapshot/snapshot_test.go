@@ -205,6 +205,7 @@ func TestMissingTopic(t *testing.T) {
 // TestALeaderThatDoesNotShowEverythingYet: a leader that has just been elected knows less than was listed, and answers with
 // nothing for a while. That was taken for a hole, and the records were missing.
 func TestALeaderThatDoesNotShowEverythingYet(t *testing.T) {
+	t.Parallel()
 	cluster, client := setup(t, 1)
 	c := client()
 	produce(t, c, "1", "2", "3")
