@@ -145,6 +145,7 @@ func TestContentIsWithoutEnvelopeAndJob(t *testing.T) {
 // one fact, however often it is repeated. The second value was news in every
 // export in which the first was not.
 func TestAKeyWithTwoValuesDoesNotFlip(t *testing.T) {
+	t.Parallel()
 	k := &Known{facts: map[keyHash]fact{}}
 	key := hashKey("k")
 	published := 0

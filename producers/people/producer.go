@@ -9,8 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/schemas/event"
 )
@@ -98,9 +100,7 @@ func (p *Producer) Run(ctx context.Context) error {
 	ticker := time.NewTicker(p.cfg.Interval)
 	defer ticker.Stop()
 	for {
-		if err := p.RunOnce(ctx); err != nil && ctx.Err() == nil {
-			p.logger.ErrorContext(ctx, "sync window failed", "error", err)
-		}
+		_ = p.RunOnce(ctx) // which logs it
 		select {
 		case <-ctx.Done():
 			return nil
@@ -113,7 +113,11 @@ func (p *Producer) Run(ctx context.Context) error {
 // records that were rejected, which are logged and make the export run PARTIAL. After an error the next window goes on
 // where this one had come to.
 func (p *Producer) RunOnce(ctx context.Context) error {
+	ctx = resilience.WithCorrelationID(ctx, uuid.NewString())
 	err := p.runWindow(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.logger.ErrorContext(ctx, "sync window failed", "error", err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failure = err

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
@@ -35,13 +33,12 @@ type window struct {
 	published int64 // of them, events handed to the publisher
 }
 
+// runWindow runs under the correlation ID of ctx.
 func (p *Producer) runWindow(ctx context.Context) error {
-	id := uuid.NewString()
-	ctx = resilience.WithCorrelationID(ctx, id)
 	out, cancel := outlasting(ctx, stopGrace)
 	defer cancel()
 
-	w := &window{Producer: p, id: id}
+	w := &window{Producer: p, id: resilience.CorrelationID(ctx)}
 	if _, err := p.deps.State.Load(positionName, &w.position); err != nil {
 		return err
 	}

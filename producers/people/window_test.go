@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
 	"github.com/revstream/revstream/schemas/event"
@@ -222,6 +224,32 @@ func TestAFailedWindowIsMadeUpFor(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, w.events(), 500)
 	w.requireNothingLost()
+}
+
+// correlated notes the correlation IDs that errors are logged with.
+type correlated struct {
+	slog.Handler
+	ids map[string][]string // by message
+}
+
+func (c correlated) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelError
+}
+
+func (c correlated) Handle(ctx context.Context, r slog.Record) error {
+	c.ids[r.Message] = append(c.ids[r.Message], resilience.CorrelationID(ctx))
+	return nil
+}
+
+func TestFailureIsLoggedWithItsCorrelationID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 13, People: 5})
+	p := w.start(nil)
+	log := correlated{slog.DiscardHandler, map[string][]string{}}
+	p.logger = slog.New(log)
+	w.sim.FailNext(3, http.StatusBadGateway)
+	require.Error(t, p.RunOnce(t.Context()))
+	require.Equal(t, []string{w.lastRun().CorrelationID}, log.ids["sync window failed"])
 }
 
 // kafkaAway has the broker drop the connection of whoever produces, until back is called.
