@@ -27,6 +27,10 @@ ifeq ($(RACE),)
 endif
 	go test $(RACE) -shuffle=on -timeout=10m work
 
+.PHONY: bench
+bench: deps ## Run the benchmarks
+	go test -run '^$$' -bench . work
+
 LINT         := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
 

@@ -166,7 +166,7 @@ func (c *kafkaConn) Close() error {
 }
 
 // http returns the URL of a proxy before a server.
-func (f *faultNet) http(t *testing.T, target string, kind func(query string) string) string {
+func (f *faultNet) http(t testing.TB, target string, kind func(query string) string) string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

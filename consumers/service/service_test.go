@@ -31,7 +31,7 @@ import (
 // stack is what a consumer needs around it, all of it real: a broker over
 // TCP, a registry, and ClickHouse with the migrated tables.
 type stack struct {
-	t        *testing.T
+	t        testing.TB
 	cluster  *kfake.Cluster
 	registry *wire.Registry
 	// URLs of the registry and of the database in ClickHouse.
@@ -41,7 +41,7 @@ type stack struct {
 	cfg              consume.Config
 }
 
-func newStack(t *testing.T) *stack {
+func newStack(t testing.TB) *stack {
 	t.Helper()
 	s := &stack{
 		t:       t,
