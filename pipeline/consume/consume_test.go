@@ -407,6 +407,21 @@ func TestTheCapIsHeldPerPartitionInTheOrderOfTheLog(t *testing.T) {
 	}
 }
 
+// TestALongSessionDoesNotSlowTheHeartbeat: at Kafka's own session timeout of
+// 45 s a member heard of a rebalance only after the group had put it out, joined
+// anew, and so put out the others, without end.
+func TestALongSessionDoesNotSlowTheHeartbeat(t *testing.T) {
+	t.Parallel()
+	cluster, seen := broker(t, 1)
+	m := newMember(t, seen)
+	m.cfg.SessionTimeout = 45 * time.Second
+	m.start(cluster)
+	heartbeat := m.client.OptValue(kgo.HeartbeatInterval).(time.Duration)
+	rebalance := m.client.OptValue(kgo.RebalanceTimeout).(time.Duration)
+	require.LessOrEqual(t, 3*heartbeat, rebalance)
+	m.stop()
+}
+
 // TestReplayedLettersDoNotStopTheConsumer: a bulk replay of letters that are
 // bad still filled the empty window of a lease, and stopped the consumer again
 // at every start.

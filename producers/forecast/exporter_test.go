@@ -396,3 +396,18 @@ func TestPreviousQuarter(t *testing.T) {
 		require.Error(t, err, bad)
 	}
 }
+
+// TestAnUpdateFromTheFarFutureCostsOneEntry: a time that no event can carry was
+// not taken for a bad value, so the job failed at it in every cycle, and no
+// other quarter was exported.
+func TestAnUpdateFromTheFarFutureCostsOneEntry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{})
+	_, err := w.sim.Update(claritest.Update{Entries: 1, UpdatedOn: time.Date(9998, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()})
+	require.NoError(t, err)
+	p := w.start(options{})
+	require.NoError(t, p.RunOnce(t.Context()))
+	outcomes := w.outcomes()
+	require.Equal(t, 1, outcomes[exportrun.Partial])
+	require.Equal(t, 4, outcomes[exportrun.Succeeded])
+}
