@@ -62,6 +62,18 @@ $(ENGINE): deploy/embedded/package.json deploy/embedded/package-lock.json
 	  echo "npm ci --prefix deploy/embedded --loglevel=verbose says why." >&2; exit 1; }
 	@touch $@
 
+KAFKA := build/kafka/lib/.fetched
+
+.PHONY: kafka
+kafka: $(KAFKA) ## Fetch Apache Kafka's jars, for the suites that run on it (needs Java 17 and Maven)
+
+$(KAFKA): deploy/local/kafka/pom.xml
+	@for tool in java mvn; do command -v $$tool >/dev/null 2>&1 || { \
+	  echo "$$tool is missing: Apache Kafka needs Java 17 or newer, and its jars come through Maven (Debian: apt-get install openjdk-17-jre-headless maven)." >&2; exit 1; }; done
+	rm -rf $(@D)
+	mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D)
+	@touch $@
+
 .PHONY: up
 up: build ## Start everything on this machine and wait until it is healthy (ARGS="--people FILE", ARGS=--help)
 	@$(BIN)/revstream-local up $(ARGS)

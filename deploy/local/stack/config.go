@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
+
+	"github.com/revstream/revstream/deploy/local/ports"
 )
 
 // Addrs are where the parts listen.
@@ -47,47 +46,17 @@ func (a *Addrs) validate() error {
 	return nil
 }
 
-// Ports that stacks on free ports are given. They lie below those that systems
-// use for outgoing connections, which would take one between the moment it is
-// found free and the moment its part listens.
-const (
-	firstFreePort = 10_000
-	freePorts     = 22_000
-)
-
-// lastPort is the place in that range of the port that was tried last: no two
-// stacks of one process are given the same one. It starts anywhere.
-var lastPort atomic.Uint32
-
-func init() { lastPort.Store(rand.Uint32N(freePorts)) } //nolint:gosec // any number will do
-
 // FreeAddrs returns addresses on ports that are free now.
 func FreeAddrs(ctx context.Context) (Addrs, error) {
 	var a Addrs
 	for _, field := range a.fields() {
-		addr, err := freeAddr(ctx)
+		addr, err := ports.Free(ctx)
 		if err != nil {
 			return a, err
 		}
 		*field = addr
 	}
 	return a, nil
-}
-
-func freeAddr(ctx context.Context) (string, error) {
-	var last error
-	for range freePorts {
-		addr := fmt.Sprintf("127.0.0.1:%d", firstFreePort+lastPort.Add(1)%freePorts)
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-		if err == nil {
-			err = l.Close()
-		}
-		if err == nil {
-			return addr, nil
-		}
-		last = err
-	}
-	return "", fmt.Errorf("finding a free port: %w", last)
 }
 
 // Sources says what the simulators have.

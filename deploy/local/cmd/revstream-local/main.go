@@ -18,6 +18,7 @@ type settings struct {
 	Down   downCommand   `cmd:"" help:"Stop what up has started. The data stays."`
 	Status statusCommand `cmd:"" help:"Show processes, topics, lag, rows and dead letters."`
 	Demo   demoCommand   `cmd:"" help:"Run a tour through the pipeline in a temporary folder, and check every number."`
+	Kafka  kafkaCommand  `cmd:"" help:"Run an Apache Kafka cluster of three nodes on this machine, alone or for a command."`
 	Sim    struct {
 		Clari     clariCommand     `cmd:"" help:"Simulate Clari."`
 		Salesloft salesloftCommand `cmd:"" help:"Simulate Salesloft."`
@@ -33,7 +34,7 @@ func main() {
 	var s settings
 	daemon.Main("revstream-local", "Runs the whole pipeline on one machine.", &s, func(ctx context.Context, rt *daemon.Runtime) error {
 		commands := map[string]command{
-			"up": &s.Up, "down": &s.Down, "status": &s.Status, "demo": &s.Demo, "sim clari": &s.Sim.Clari, "sim salesloft": &s.Sim.Salesloft,
+			"up": &s.Up, "down": &s.Down, "status": &s.Status, "demo": &s.Demo, "kafka": &s.Kafka, "kafka <command>": &s.Kafka, "sim clari": &s.Sim.Clari, "sim salesloft": &s.Sim.Salesloft,
 		}
 		return commands[rt.Command].run(ctx, rt)
 	})
