@@ -86,6 +86,10 @@ type Config struct {
 	// same ID, it has its partitions again at once, without a rebalance.
 	InstanceID string `name:"group-instance-id" env:"GROUP_INSTANCE_ID" placeholder:"ID" help:"Name of this process in its consumer groups, such as the pod's: a restart under it needs no rebalance. Must differ between processes." group:"Consuming"`
 
+	// GroupProtocol is how the members of the group share the partitions; empty
+	// means classic.
+	GroupProtocol string `name:"group-protocol" env:"GROUP_PROTOCOL" default:"classic" placeholder:"NAME" help:"How members share the partitions: classic, or consumer (KIP-848, by brokers of Kafka 4.0 and later)." group:"Consuming"`
+
 	BatchRows     int           `name:"batch-rows" env:"BATCH_ROWS" default:"20000" help:"Records of a batch at most." group:"Consuming"`
 	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"33554432" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
 	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"1s" help:"Longest wait for a batch to fill." group:"Consuming"`
@@ -94,7 +98,7 @@ type Config struct {
 	// The stop deadline ends a batch in hand that the sink does not take; what
 	// it held is read again by the next member.
 	StopTimeout    time.Duration `name:"stop-timeout" env:"STOP_TIMEOUT" default:"15s" help:"Time for the batch in hand when stopping." group:"Consuming"`
-	SessionTimeout time.Duration `name:"session-timeout" env:"SESSION_TIMEOUT" default:"10s" help:"Time after which the group gives a silent member's partitions away." group:"Consuming"`
+	SessionTimeout time.Duration `name:"session-timeout" env:"SESSION_TIMEOUT" default:"10s" help:"Time after which the group gives a silent member's partitions away; with the consumer protocol the brokers' own setting holds instead." group:"Consuming"`
 	RetryMax       time.Duration `name:"retry-max" env:"RETRY_MAX" default:"5s" help:"Longest pause between tries while something is away." group:"Consuming"`
 
 	// Above the cap the loop stops: a misconfigured registry makes every
@@ -113,6 +117,8 @@ func (c Config) validate() error {
 	}
 	need(c.Topic != "", "consume: the topic is required")
 	need(c.Group != "", "consume: the group is required")
+	need(c.GroupProtocol == "" || c.GroupProtocol == ProtocolClassic || c.GroupProtocol == ProtocolConsumer,
+		"GROUP_PROTOCOL must be classic or consumer (or --group-protocol)")
 	need(c.BatchRows > 0, "BATCH_ROWS must be positive (or --batch-rows)")
 	need(c.BatchBytes > 0, "BATCH_BYTES must be positive (or --batch-bytes)")
 	need(c.BatchAge > 0, "BATCH_AGE must be positive (or --batch-age)")

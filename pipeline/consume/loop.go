@@ -19,18 +19,6 @@ import (
 // commitTimeout bounds a commit; the lock of the leases is held through it.
 const commitTimeout = 5 * time.Second
 
-// rebalanceTimeout is how long the group waits for its members to join again.
-// Ours do nothing before they join but end a commit. A member that was killed
-// while the group was being formed holds the others up for all of it. It is
-// below the session timeout's default because kfake, unlike Kafka, ends the
-// session of a member that waits for its join to be answered.
-const rebalanceTimeout = commitTimeout + 2*time.Second
-
-// maxHeartbeat is how long a member may not know that the group forms anew. It
-// is well below the rebalance timeout, whatever the session timeout is: a member
-// that hears of it too late is put out, joins anew, and so puts out others.
-const maxHeartbeat = rebalanceTimeout / 3
-
 // Loop consumes one topic into a sink.
 //
 // Two goroutines overlap: one polls and decodes the next batch while the other
@@ -72,12 +60,8 @@ func New[E any](cfg Config, logger *slog.Logger, reg prometheus.Registerer, deco
 
 // Options are what the client that Run gets must be made with.
 func (l *Loop[E]) Options() []kgo.Opt {
-	opts := []kgo.Opt{
+	return append(l.cfg.membership(),
 		kgo.ConsumeTopics(l.cfg.Topic),
-		kgo.ConsumerGroup(l.cfg.Group),
-		kgo.SessionTimeout(l.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(min(l.cfg.SessionTimeout/4, maxHeartbeat)),
-		kgo.RebalanceTimeout(rebalanceTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // replays are transactions
 		kgo.KeepControlRecords(),                     // else the lag would never be 0 behind one
@@ -88,11 +72,7 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		kgo.OnPartitionsAssigned(l.leases.assigned),
 		kgo.OnPartitionsRevoked(l.ended),
 		kgo.OnPartitionsLost(l.ended),
-	}
-	if l.cfg.InstanceID != "" {
-		opts = append(opts, kgo.InstanceID(l.cfg.InstanceID))
-	}
-	return opts
+	)
 }
 
 // ended takes note that partitions are another member's from now on, whose lag
