@@ -85,7 +85,7 @@ func newWorkload(s *stack) workload {
 type steps struct {
 	*stack
 	workload
-	cluster *kfake.Cluster
+	cluster *pipelinetest.Cluster
 	admin   *kadm.Client
 	prefix  string // of the tables
 }
@@ -94,9 +94,7 @@ var stepRuns atomic.Int64
 
 func newSteps(t *testing.T, shared *stack, w workload) *steps {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(stepPartitions, schemas.ForecastTopic), kfake.SeedTopics(1, schemas.DLQTopic(schemas.ForecastTopic)))
-	require.NoError(t, err)
-	t.Cleanup(cluster.Close)
+	cluster := pipelinetest.Kfake(t, kfake.SeedTopics(stepPartitions, schemas.ForecastTopic), kfake.SeedTopics(1, schemas.DLQTopic(schemas.ForecastTopic)))
 	producer := pipelinetest.Client(t, cluster, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	own := *shared
 	own.t, own.cluster, own.producer = t, cluster, producer

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/consumers"
@@ -32,7 +31,7 @@ import (
 // TCP, a registry, and ClickHouse with the migrated tables.
 type stack struct {
 	t        testing.TB
-	cluster  *kfake.Cluster
+	cluster  *pipelinetest.Cluster
 	registry *wire.Registry
 	// URLs of the registry and of the database in ClickHouse.
 	registryURL, url string

@@ -88,11 +88,15 @@ func (c *cutConn) cut() {
 // happened, a reader of committed records sees each letter once, and each has its decision.
 func TestFailEveryStep(t *testing.T) {
 	t.Parallel()
-	for name, fail := range map[string]func(t *testing.T, cluster *kfake.Cluster, step int64) (reached bool){
-		"request lost":  func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{}) },
-		"answer lost":   func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{after: true}) },
-		"killed before": func(t *testing.T, c *kfake.Cluster, step int64) bool { return cutAt(t, c, step, &network{kill: true}) },
-		"killed after": func(t *testing.T, c *kfake.Cluster, step int64) bool {
+	for name, fail := range map[string]func(t *testing.T, cluster *pipelinetest.Cluster, step int64) (reached bool){
+		"request lost": func(t *testing.T, c *pipelinetest.Cluster, step int64) bool { return cutAt(t, c, step, &network{}) },
+		"answer lost": func(t *testing.T, c *pipelinetest.Cluster, step int64) bool {
+			return cutAt(t, c, step, &network{after: true})
+		},
+		"killed before": func(t *testing.T, c *pipelinetest.Cluster, step int64) bool {
+			return cutAt(t, c, step, &network{kill: true})
+		},
+		"killed after": func(t *testing.T, c *pipelinetest.Cluster, step int64) bool {
 			return cutAt(t, c, step, &network{kill: true, after: true})
 		},
 		"interrupted":       interruptAt,
@@ -127,7 +131,7 @@ func fastRetries(opts ...kgo.Opt) []kgo.Opt {
 }
 
 // cutAt replays through a network that fails. It tells whether there was a step to fail.
-func cutAt(t *testing.T, cluster *kfake.Cluster, step int64, n *network) bool {
+func cutAt(t *testing.T, cluster *pipelinetest.Cluster, step int64, n *network) bool {
 	t.Helper()
 	var reached atomic.Bool
 	killed := make(chan struct{})
@@ -159,19 +163,16 @@ func cutAt(t *testing.T, cluster *kfake.Cluster, step int64, n *network) bool {
 }
 
 // interruptAt cancels the replay as a signal does.
-func interruptAt(t *testing.T, cluster *kfake.Cluster, step int64) bool {
+func interruptAt(t *testing.T, cluster *pipelinetest.Cluster, step int64) bool {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var count atomic.Int64
-	cluster.ControlKey(-1, func(kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
+	d := newDesk(t, cluster, pipelinetest.Watch(func(kmsg.Request) {
 		if count.Add(1) == step {
 			cancel()
 		}
-		return nil, nil, false
-	})
-	d := newDesk(t, cluster)
+	}))
 	d.batch = 2
 	report, err := d.Replay(ctx, Order{})
 	require.Zero(t, report.Failed.Letters, "the transaction in hand was finished")
@@ -184,7 +185,7 @@ func interruptAt(t *testing.T, cluster *kfake.Cluster, step int64) bool {
 }
 
 // refuseAt has the broker answer a request with an error that no retry mends.
-func refuseAt(t *testing.T, cluster *kfake.Cluster, step int64) bool {
+func refuseAt(t *testing.T, cluster *pipelinetest.Cluster, step int64) bool {
 	t.Helper()
 	var count, hit int64 // of the cluster's goroutine, until the faults are removed
 	var last kmsg.Request

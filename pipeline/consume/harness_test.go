@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -34,13 +33,13 @@ type at struct {
 
 func place(rec *kgo.Record) at { return at{rec.Partition, rec.Offset} }
 
-// commit is one request of a member that the broker was asked to carry out.
+// commit is one request of a member.
 type commit struct {
 	member string
 	ends   map[int32]int64
 }
 
-// ledger is what the sinks, the dead letters and the broker saw, of all
+// ledger is what the sinks, the dead letters and the connections saw, of all
 // members of the group. It checks the loop's invariant at each commit request:
 // everything before the offset was stored or dead-lettered, and the offset is
 // one past the last of that.
@@ -50,16 +49,14 @@ type ledger struct {
 	stored  [][]at     // batches, in the order of their ends
 	letters []consume.Poison
 	commits []commit
-	last    *kmsg.OffsetCommitRequest
 	wrong   []string
 }
 
-// broker starts a cluster with the topic, and a ledger that observes its commits.
-func broker(t *testing.T, partitions int32) (*kfake.Cluster, *ledger) {
+// broker starts a cluster with the topic, and a ledger for its members.
+func broker(t *testing.T, partitions int32) (*pipelinetest.Cluster, *ledger) {
 	t.Helper()
 	cluster := pipelinetest.Kafka(t, partitions, topic)
 	seen := &ledger{settled: make(map[at]int)}
-	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Observe: true, Count: -1, When: seen.committing})
 	t.Cleanup(func() {
 		seen.mu.Lock()
 		defer seen.mu.Unlock()
@@ -68,14 +65,14 @@ func broker(t *testing.T, partitions int32) (*kfake.Cluster, *ledger) {
 	return cluster, seen
 }
 
-func (l *ledger) committing(req kmsg.Request) bool {
+// committing sees each request of a member before it is sent.
+func (l *ledger) committing(req kmsg.Request) {
+	r, ok := req.(*kmsg.OffsetCommitRequest)
+	if !ok {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := req.(*kmsg.OffsetCommitRequest)
-	if r == l.last { // the broker asks once for each selector
-		return true
-	}
-	l.last = r
 	c := commit{member: r.MemberID, ends: make(map[int32]int64)}
 	for _, p := range r.Topics[0].Partitions {
 		c.ends[p.Partition] = p.Offset
@@ -86,7 +83,6 @@ func (l *ledger) committing(req kmsg.Request) bool {
 		}
 	}
 	l.commits = append(l.commits, c)
-	return true
 }
 
 // committed returns the newest commit of each partition.
@@ -148,12 +144,12 @@ func newMember(t *testing.T, seen *ledger) *member {
 	}}
 }
 
-func (m *member) start(cluster *kfake.Cluster) *member {
+func (m *member) start(cluster *pipelinetest.Cluster) *member {
 	m.t.Helper()
 	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), prometheus.NewRegistry(), m.decode, m, m)
 	require.NoError(m.t, err)
 	m.loop = loop
-	m.client = pipelinetest.Client(m.t, cluster, loop.Options()...)
+	m.client = pipelinetest.Client(m.t, cluster, append(loop.Options(), pipelinetest.Watch(m.ledger.committing))...)
 	ctx, cancel := context.WithCancel(m.t.Context())
 	m.cancel = cancel
 	go func() {
@@ -249,7 +245,7 @@ func (m *member) owns() int64 {
 }
 
 // produce appends values to a partition.
-func produce(t *testing.T, cluster *kfake.Cluster, partition int32, values ...string) {
+func produce(t *testing.T, cluster *pipelinetest.Cluster, partition int32, values ...string) {
 	t.Helper()
 	client := pipelinetest.Client(t, cluster, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	records := make([]*kgo.Record, len(values))

@@ -10,12 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
 	"github.com/revstream/revstream/deploy/embedded/registry"
-	"github.com/revstream/revstream/pipeline/snapshot"
 )
 
 // Main runs a package's tests, stops what they share, and fails on goroutines
@@ -46,37 +43,6 @@ func (w testWriter) Write(line []byte) (int, error) {
 	w.t.Helper()
 	w.t.Log(string(bytes.TrimSpace(line)))
 	return len(line), nil
-}
-
-// Kafka starts a broker in this process with topics of the given number of
-// partitions, and returns kfake's handle for faults.
-func Kafka(t testing.TB, partitions int32, topics ...string) *kfake.Cluster {
-	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topics...))
-	require.NoError(t, err)
-	t.Cleanup(cluster.Close)
-	return cluster
-}
-
-// Client returns a client of a cluster that is closed with the test.
-func Client(t testing.TB, cluster *kfake.Cluster, opts ...kgo.Opt) *kgo.Client {
-	t.Helper()
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...)}, opts...)...)
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	return client
-}
-
-// ReadAll returns the committed records of a topic up to its present end,
-// partition by partition and each in order.
-func ReadAll(t testing.TB, cluster *kfake.Cluster, topic string) []*kgo.Record {
-	t.Helper()
-	var records []*kgo.Record
-	require.NoError(t, snapshot.Read(t.Context(), Client(t, cluster), topic, func(rec *kgo.Record) error {
-		records = append(records, rec)
-		return nil
-	}))
-	return records
 }
 
 // Registry starts a schema registry in this process and returns its URL.

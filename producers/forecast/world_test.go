@@ -18,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/pipelinetest"
@@ -44,7 +43,7 @@ type world struct {
 	sim      *claritest.Simulator
 	api      *httptest.Server
 	pool     *http.Transport
-	kafka    *kfake.Cluster
+	kafka    *pipelinetest.Cluster
 	registry *wire.Registry
 	ahead    atomic.Int64 // what the source's clock has been moved on by
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/pipelinetest"
@@ -37,7 +36,7 @@ type world struct {
 	t        *testing.T
 	sim      *salesloftest.Simulator
 	api      *httptest.Server
-	kafka    *kfake.Cluster
+	kafka    *pipelinetest.Cluster
 	registry *wire.Registry
 }
 

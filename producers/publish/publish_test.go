@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -27,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { pipelinetest.Main(m) }
 
-func open(t *testing.T, cluster *kfake.Cluster, register bool, opts ...kgo.Opt) (*publish.Publisher, *wire.Registry, *prometheus.Registry, error) {
+func open(t *testing.T, cluster *pipelinetest.Cluster, register bool, opts ...kgo.Opt) (*publish.Publisher, *wire.Registry, *prometheus.Registry, error) {
 	t.Helper()
 	registry, err := wire.NewRegistry(pipelinetest.Registry(t))
 	require.NoError(t, err)
@@ -110,7 +109,7 @@ func TestLargestEventFits(t *testing.T) {
 }
 
 // refuse answers produce requests with an error that no retry mends, as long as on says so.
-func refuse(cluster *kfake.Cluster, on func() bool) {
+func refuse(cluster *pipelinetest.Cluster, on func() bool) {
 	cluster.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		if !on() {

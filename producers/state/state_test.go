@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/revstream/revstream/pipeline/pipelinetest"
@@ -19,7 +18,7 @@ func TestMain(m *testing.M) { pipelinetest.Main(m) }
 
 type cursor struct{ At, Token string }
 
-func open(t *testing.T, cluster *kfake.Cluster, producer string) *state.Store {
+func open(t *testing.T, cluster *pipelinetest.Cluster, producer string) *state.Store {
 	t.Helper()
 	s, err := state.Open(t.Context(), pipelinetest.Client(t, cluster), producer)
 	require.NoError(t, err)

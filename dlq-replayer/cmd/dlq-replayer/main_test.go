@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
@@ -32,7 +31,7 @@ var version = time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
 // bench is a broker and a registry with three dead letters: a person that fails validation, one whose bytes are cut,
 // and one that a mended consumer would take.
 type bench struct {
-	cluster  *kfake.Cluster
+	cluster  *pipelinetest.Cluster
 	registry string
 	desk     *desk.Desk
 }
