@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -117,40 +116,6 @@ func TestCommitsOnePastTheLastSettledOfEachPartition(t *testing.T) {
 	for place, times := range seen.settled {
 		require.Equal(t, 1, times, place)
 	}
-}
-
-// TestARevokedPartitionIsNeverCommittedByItsOldOwner: a rebalance takes a
-// partition away whose records are in the sink.
-func TestARevokedPartitionIsNeverCommittedByItsOldOwner(t *testing.T) {
-	t.Parallel()
-	cluster, seen := broker(t, 2)
-	produce(t, cluster, 0, numbered(3)...)
-	produce(t, cluster, 1, numbered(3)...)
-
-	old := newMember(t, seen)
-	old.cfg.BatchRows = 6
-	blocked := newGate()
-	old.onStore = func(ctx context.Context, _ []consume.Item[string]) error { return blocked.wait(ctx) }
-	old.start(cluster)
-	<-blocked.arrived
-	require.EqualValues(t, 2, old.owns())
-	oldID, _ := old.client.GroupMetadata()
-
-	heir := newMember(t, seen).start(cluster)
-	until(t, func() bool { return old.owns() == 1 && heir.owns() == 1 }, "the group is balanced")
-	until(t, func() bool { return len(seen.committed()) == 1 }, "the heir commits what it got")
-	moved := slices.Collect(maps.Keys(seen.committed()))[0]
-	close(blocked.open)
-	committedAre(t, seen, map[int32]int64{0: 3, 1: 3})
-	for _, c := range seen.commits {
-		if c.member == oldID {
-			require.NotContains(t, c.ends, moved, "the old owner commits what is another's")
-		}
-	}
-	require.Len(t, seen.settled, 6, "nothing is lost")
-	require.NotEmpty(t, oldID)
-	heir.stop()
-	old.stop()
 }
 
 // TestAnOutageOfTheRegistryWaits: it dead-letters nothing, says that the loop
@@ -327,7 +292,7 @@ func TestTheLagOfALostPartitionIsNoLongerShown(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m.decode, m, m)
 	require.NoError(t, err)
-	client := pipelinetest.Client(t, cluster, loop.Options()...)
+	client := pipelinetest.Client(t, cluster, append(loop.Options(), pipelinetest.Watch(seen.committing))...)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- loop.Run(ctx, client) }()
@@ -352,8 +317,8 @@ func TestTheLagOfALostPartitionIsNoLongerShown(t *testing.T) {
 // TestConfigNamesWhatIsWrong, all of it at once.
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	_, err := consume.New[string](consume.Config{PoisonShare: 2}, pipelinetest.Logger(t), prometheus.NewRegistry(), nil, nil, nil)
-	for _, name := range []string{"topic", "group", "BATCH_ROWS", "BATCH_BYTES", "BATCH_AGE", "MAX_VALUE_BYTES", "STOP_TIMEOUT", "SESSION_TIMEOUT", "RETRY_MAX", "POISON_SHARE", "POISON_WINDOW", "POISON_MIN"} {
+	_, err := consume.New[string](consume.Config{PoisonShare: 2, GroupProtocol: "eager"}, pipelinetest.Logger(t), prometheus.NewRegistry(), nil, nil, nil)
+	for _, name := range []string{"topic", "group", "GROUP_PROTOCOL", "BATCH_ROWS", "BATCH_BYTES", "BATCH_AGE", "MAX_VALUE_BYTES", "STOP_TIMEOUT", "SESSION_TIMEOUT", "RETRY_MAX", "POISON_SHARE", "POISON_WINDOW", "POISON_MIN"} {
 		require.ErrorContains(t, err, name)
 	}
 }
@@ -405,21 +370,6 @@ func TestTheCapIsHeldPerPartitionInTheOrderOfTheLog(t *testing.T) {
 			require.Less(t, len(seen.letterPlaces()), c.want.Poison, "nothing of the batch over the cap is dead-lettered")
 		})
 	}
-}
-
-// TestALongSessionDoesNotSlowTheHeartbeat: at Kafka's own session timeout of
-// 45 s a member heard of a rebalance only after the group had put it out, joined
-// anew, and so put out the others, without end.
-func TestALongSessionDoesNotSlowTheHeartbeat(t *testing.T) {
-	t.Parallel()
-	cluster, seen := broker(t, 1)
-	m := newMember(t, seen)
-	m.cfg.SessionTimeout = 45 * time.Second
-	m.start(cluster)
-	heartbeat := m.client.OptValue(kgo.HeartbeatInterval).(time.Duration)
-	rebalance := m.client.OptValue(kgo.RebalanceTimeout).(time.Duration)
-	require.LessOrEqual(t, 3*heartbeat, rebalance)
-	m.stop()
 }
 
 // TestReplayedLettersDoNotStopTheConsumer: a bulk replay of letters that are
