@@ -42,17 +42,11 @@ func Read(ctx context.Context, client *kgo.Client, topic string, each func(*kgo.
 		return err
 	}
 	admin := kadm.NewClient(client)
-	starts, err := admin.ListStartOffsets(ctx, topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	starts, err := list(ctx, admin.ListStartOffsets, topic)
 	if err != nil {
 		return fmt.Errorf("finding the beginning of topic %s: %w", topic, err)
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	ends, err := list(ctx, admin.ListCommittedOffsets, topic)
 	if err != nil {
 		return fmt.Errorf("finding the end of topic %s: %w", topic, err)
 	}
@@ -65,6 +59,23 @@ func Read(ctx context.Context, client *kgo.Client, topic string, each func(*kgo.
 		}
 	}
 	return nil
+}
+
+// list asks for offsets, again while a partition's leader is being elected or has not
+// begun to lead: right after a topic was created, or a broker went away.
+func list(ctx context.Context, ask func(context.Context, ...string) (kadm.ListedOffsets, error), topic string) (kadm.ListedOffsets, error) {
+	for tries := 1; ; tries++ {
+		offsets, err := ask(ctx, topic)
+		if err == nil {
+			err = offsets.Error()
+		}
+		if err == nil || tries == leaderTries || !kerr.IsRetriable(err) {
+			return offsets, err
+		}
+		if err := wait(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func describe(ctx context.Context, client *kgo.Client, topic string) (kadm.TopicDetail, error) {
@@ -169,12 +180,8 @@ func (r *reader) fetch(ctx context.Context) (throttled bool, err error) {
 
 // findLeader looks, after a moment, for where the partition has moved to.
 func (r *reader) findLeader(ctx context.Context) error {
-	timer := time.NewTimer(leaderWait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := wait(ctx); err != nil {
+		return err
 	}
 	detail, err := describe(ctx, r.client, r.topic.Topic)
 	if err != nil {
@@ -182,4 +189,16 @@ func (r *reader) findLeader(ctx context.Context) error {
 	}
 	r.topic = detail
 	return nil
+}
+
+// wait lets an election go on.
+func wait(ctx context.Context) error {
+	timer := time.NewTimer(leaderWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
+	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/pipeline/snapshot"
 )
 
@@ -21,18 +22,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const topic = "t"
 
-// setup starts a broker by itself: pipelinetest stands on this package.
-func setup(t *testing.T, partitions int32, opts ...kfake.Opt) (*kfake.Cluster, func(...kgo.Opt) *kgo.Client) {
+func setup(t *testing.T, partitions int32) (*pipelinetest.Cluster, func(...kgo.Opt) *kgo.Client) {
 	t.Helper()
-	cluster, err := kfake.NewCluster(append(opts, kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic))...)
-	require.NoError(t, err)
-	t.Cleanup(cluster.Close)
-	return cluster, func(opts ...kgo.Opt) *kgo.Client {
-		client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(cluster.ListenAddrs()...))...)
-		require.NoError(t, err)
-		t.Cleanup(client.Close)
-		return client
-	}
+	cluster := pipelinetest.Kafka(t, partitions, topic)
+	return cluster, func(opts ...kgo.Opt) *kgo.Client { return pipelinetest.Client(t, cluster, opts...) }
 }
 
 func produce(t *testing.T, client *kgo.Client, values ...string) {
@@ -141,7 +134,7 @@ func TestHoleAtTheEnd(t *testing.T) {
 }
 
 // fail answers the first n fetches with an error.
-func fail(cluster *kfake.Cluster, n int64, code int16) *atomic.Int64 {
+func fail(cluster *pipelinetest.Cluster, n int64, code int16) *atomic.Int64 {
 	var seen atomic.Int64
 	cluster.ControlKey(int16(kmsg.Fetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
@@ -166,6 +159,22 @@ func TestLeaderThatMovesIsFollowed(t *testing.T) {
 	produce(t, c, "1")
 	fail(cluster, 2, kerr.NotLeaderForPartition.Code)
 	require.Equal(t, []string{"1"}, read(t, c))
+}
+
+// TestALeaderThatDoesNotLeadYet: the brokers know it a moment before it does itself. A producer that started then ended.
+func TestALeaderThatDoesNotLeadYet(t *testing.T) {
+	t.Parallel()
+	cluster, client := setup(t, 1)
+	c := client()
+	produce(t, c, "1")
+	for _, timestamp := range []int64{-2, -1} { // the beginning, the end
+		refused := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: topic, Err: kerr.NotLeaderForPartition, Count: 3,
+			When: func(req kmsg.Request) bool {
+				return req.(*kmsg.ListOffsetsRequest).Topics[0].Partitions[0].Timestamp == timestamp
+			}})
+		require.Equal(t, []string{"1"}, read(t, c))
+		require.Positive(t, refused.Hits())
+	}
 }
 
 func TestErrorThatStays(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,7 +27,7 @@ func createTopics(ctx context.Context, out io.Writer, client *kgo.Client, catalo
 		_, err := admin.CreateTopic(ctx, topic.Partitions, replicas, topic.Configs(), topic.Name)
 		report := "created"
 		if errors.Is(err, kerr.TopicAlreadyExists) { // before, or by another of us just now
-			report, err = compare(ctx, admin, topic)
+			report, err = find(ctx, admin, topic)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("creating topic %s: %w", topic.Name, err))
@@ -37,6 +38,27 @@ func createTopics(ctx context.Context, out io.Writer, client *kgo.Client, catalo
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// A broker hears of a topic that another of us has created a moment after that.
+const (
+	findTries = 40
+	findWait  = 250 * time.Millisecond
+)
+
+// find compares a topic that exists, as soon as the brokers that are asked know it.
+func find(ctx context.Context, admin *kadm.Client, topic schemas.Topic) (string, error) {
+	for tries := 1; ; tries++ {
+		report, err := compare(ctx, admin, topic)
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) || tries == findTries {
+			return report, err
+		}
+		select {
+		case <-time.After(findWait):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
 }
 
 // compare says how a topic differs from the catalogue.

@@ -46,7 +46,7 @@ func TestTopicsAreCreatedOnceAndLeftAlone(t *testing.T) {
 			require.Len(t, details[topic.Name].Partitions, 2, "nothing that exists is changed")
 			continue
 		}
-		report, err := compare(t.Context(), admin, topic)
+		report, err := find(t.Context(), admin, topic)
 		require.NoError(t, err)
 		require.Equal(t, "exists", report, topic.Name)
 	}
