@@ -1,9 +1,12 @@
 package consume
 
 import (
+	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The values of Config.GroupProtocol.
@@ -50,4 +53,32 @@ func (c Config) membership() []kgo.Opt {
 		opts = append(opts, kgo.InstanceID(c.InstanceID))
 	}
 	return opts
+}
+
+// staticEpoch is the epoch of a heartbeat with which a static member goes for a while.
+const staticEpoch = -2
+
+// leave lets the next process of a static member have its place at once. A classic
+// group gives it without that. With the consumer protocol the client says that it goes,
+// but not under which instance's name, which brokers refuse: the place would be taken
+// until the session ends. So it is said again here, when the client has stopped.
+func (l *Loop[E]) leave(ctx context.Context, client *kgo.Client) {
+	memberID, _ := client.GroupMetadata()
+	if l.cfg.InstanceID == "" || l.cfg.GroupProtocol != ProtocolConsumer || memberID == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if client.LeaveGroupContext(ctx) == nil {
+		return
+	}
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Group, req.MemberID, req.MemberEpoch, req.InstanceID = l.cfg.Group, memberID, staticEpoch, &l.cfg.InstanceID
+	answer, err := req.RequestWith(ctx, client)
+	if err == nil {
+		err = kerr.ErrorForCode(answer.ErrorCode)
+	}
+	if err != nil {
+		l.logger.WarnContext(ctx, "leaving the group; its partitions wait for the end of the session", "error", err)
+	}
 }

@@ -51,11 +51,13 @@ func New[E any](cfg Config, logger *slog.Logger, reg prometheus.Registerer, deco
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Loop[E]{
+	l := &Loop[E]{
 		cfg: cfg, logger: logger.With("topic", cfg.Topic), decode: decode, sink: sink, letters: letters,
 		metrics: newMetrics(reg, cfg.Topic),
 		leases:  leases{owned: make(map[partition]*lease)},
-	}, nil
+	}
+	prometheus.WrapRegistererWith(prometheus.Labels{"topic": cfg.Topic}, reg).MustRegister(outages{&l.source, &l.store})
+	return l, nil
 }
 
 // Options are what the client that Run gets must be made with.
@@ -123,6 +125,7 @@ func (l *Loop[E]) Run(ctx context.Context, client *kgo.Client) error {
 		return nil
 	})
 	err := group.Wait()
+	l.leave(context.WithoutCancel(ctx), client)
 	if err != nil && settleCtx.Err() != nil && !isFatal(err) {
 		l.logger.WarnContext(ctx, "left the batch in hand to the next member", "error", err)
 		return nil
