@@ -11,38 +11,12 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 // ReasonRejected is the reason of a row that ClickHouse can never take.
 const ReasonRejected = "sink_rejected"
-
-// rejections are the codes of ClickHouse that say "this row, never": trying
-// again, now or in an hour, gives the same answer. Names and numbers are those
-// of ClickHouse's ErrorCodes.cpp.
-//
-// Everything else is an outage and is waited for, also what looks permanent
-// but is an operator's to mend: a missing table (60), missing rights (497), a
-// full disk (243), a read-only table (242). So is a code that is not known
-// here: to wait with a code that will never pass costs time and raises an
-// alert; to dead-letter on one that would have passed costs data's order.
-var rejections = map[int32]string{
-	6:   "CANNOT_PARSE_TEXT",
-	27:  "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
-	38:  "CANNOT_PARSE_DATE",
-	41:  "CANNOT_PARSE_DATETIME",
-	53:  "TYPE_MISMATCH",
-	69:  "ARGUMENT_OUT_OF_BOUND",
-	70:  "CANNOT_CONVERT_TYPE",
-	72:  "CANNOT_PARSE_NUMBER",
-	117: "INCORRECT_DATA",
-	131: "TOO_LARGE_STRING_SIZE",
-	321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
-	349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
-	376: "CANNOT_PARSE_UUID",
-	407: "DECIMAL_OVERFLOW",
-	469: "VIOLATED_CONSTRAINT",
-	691: "UNKNOWN_ELEMENT_OF_ENUM",
-}
 
 // conversionError is the driver's refusal to put a value into a column. The
 // server never saw it. Its text names the column; the cause may quote values.
@@ -64,8 +38,8 @@ func rejection(err error) string {
 		return conversion.Error()
 	}
 	if exception, ok := errors.AsType[*clickhouse.Exception](err); ok {
-		if name, ok := rejections[exception.Code]; ok {
-			return fmt.Sprintf("error %d %s", exception.Code, name)
+		if known := codes[exception.Code]; known.class == rejects {
+			return fmt.Sprintf("error %d %s", exception.Code, known.name)
 		}
 	}
 	return ""
@@ -76,6 +50,22 @@ func rejection(err error) string {
 type failure struct{ err error }
 
 func (f *failure) Unwrap() error { return f.err }
+
+// Class says what ends the outage: what the table of codes has, or what the network says.
+func (f *failure) Class() resilience.Class {
+	exception, ok := errors.AsType[*clickhouse.Exception](f.err)
+	if !ok {
+		// Of what answers in ClickHouse's place a status of 5xx is known: a proxy without a server behind it.
+		if answer, ok := errors.AsType[*clickhouse.HTTPError](f.err); ok && answer.StatusCode >= 500 || errors.Is(f.err, clickhouse.ErrAcquireConnTimeout) {
+			return resilience.Passes
+		}
+		return resilience.ClassOf(f.err)
+	}
+	if known, ok := codes[exception.Code]; ok {
+		return known.class
+	}
+	return resilience.Unknown
+}
 
 func (f *failure) Error() string {
 	var exception *clickhouse.Exception
@@ -98,8 +88,8 @@ func (f *failure) Error() string {
 	}
 }
 
-// class labels an error in metrics: its ClickHouse code, or what it is else.
-func class(err error) string {
+// codeOf labels an error in metrics: its ClickHouse code, or what it is else.
+func codeOf(err error) string {
 	var exception *clickhouse.Exception
 	var conversion *conversionError
 	switch {

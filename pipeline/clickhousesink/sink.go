@@ -222,7 +222,7 @@ func (s *Sink[E]) insertAll(ctx context.Context, items []consume.Item[E]) error 
 	for _, in := range []*insert[consume.Item[E]]{&s.current, &s.history, &s.ledger} {
 		start := time.Now()
 		if err := in.run(ctx, s.conn, s.timeout, items); err != nil {
-			s.metrics.errors.WithLabelValues(in.table, class(err)).Inc()
+			s.metrics.errors.WithLabelValues(in.table, codeOf(err)).Inc()
 			return fmt.Errorf("inserting %d rows into %s: %w", len(items), in.table, err)
 		}
 		s.metrics.insertSeconds.WithLabelValues(in.table).Observe(time.Since(start).Seconds())

@@ -7,6 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/kafkaclient"
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 // metrics are one loop's; the topic is a label, so that the loops of one
@@ -60,5 +63,25 @@ func (m *metrics) settled(rows int, oldest time.Time, took time.Duration, poison
 	m.visible.Observe(time.Since(oldest).Seconds())
 	for _, p := range poison {
 		m.poison.WithLabelValues(string(p.Stage), p.Reason).Inc()
+	}
+}
+
+// outages is a collector of what holds a loop up, which it reads when it is asked.
+type outages []*resilience.Availability
+
+var outageSince = prometheus.NewDesc("revstream_consume_outage_timestamp_seconds",
+	"When the outage began that holds the consumer up, by what is away and by what ends it: passes (by itself), operator, or unknown (an answer that no table has).",
+	[]string{"what", "class"}, nil)
+
+// Describe implements prometheus.Collector.
+func (outages) Describe(descs chan<- *prometheus.Desc) { descs <- outageSince }
+
+// Collect implements prometheus.Collector.
+func (o outages) Collect(metrics chan<- prometheus.Metric) {
+	for _, each := range o {
+		if outage := each.Outage(); outage.Err != nil {
+			metrics <- prometheus.MustNewConstMetric(outageSince, prometheus.GaugeValue,
+				float64(outage.Since.Unix()), outage.What, string(kafkaclient.ClassOf(outage.Err)))
+		}
 	}
 }

@@ -204,7 +204,8 @@ func TestReadinessTellsWhatIsDegraded(t *testing.T) {
 	code, body := get(t, addr, "/readyz")
 	require.Equal(t, 503, code)
 	require.JSONEq(t, `{"status":"degraded","clari":{"status":"healthy","connected":true},
-		"sink":{"status":"degraded","error":"sink unavailable"},"slow":{"status":"degraded","error":"the check timed out"}}`, body)
+		"sink":{"status":"degraded","error":"sink unavailable"},"slow":{"status":"degraded","error":"the check timed out"},
+		"problems":["sink is degraded: sink unavailable","slow is degraded: the check timed out"]}`, body)
 	code, _ = get(t, addr, "/healthz")
 	require.Equal(t, 200, code, "a process that waits for its sink must not be restarted")
 	code, _ = get(t, addr, "/debug/pprof/")

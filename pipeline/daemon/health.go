@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -36,7 +37,7 @@ type health struct {
 	taken   time.Time  // guarded by running
 }
 
-// report is the document of /health: "status" and one object per check.
+// report is the document of /health: "status", one object per check, and "problems" in words if there are any.
 type report struct {
 	healthy bool
 	body    map[string]any
@@ -89,8 +90,9 @@ func (h *health) run(ctx context.Context) report {
 func runChecks(ctx context.Context, checks map[string]Check) report {
 	result := report{healthy: true, body: map[string]any{"status": "healthy"}}
 	var (
-		mu sync.Mutex
-		wg sync.WaitGroup
+		mu       sync.Mutex
+		wg       sync.WaitGroup
+		problems []string // for people
 	)
 	for name, check := range checks {
 		wg.Go(func() {
@@ -100,10 +102,15 @@ func runChecks(ctx context.Context, checks map[string]Check) report {
 			result.body[name] = details
 			if err != nil {
 				result.healthy, result.body["status"] = false, "degraded"
+				problems = append(problems, name+" is degraded: "+oneLine(err))
 			}
 		})
 	}
 	wg.Wait()
+	if len(problems) > 0 {
+		slices.Sort(problems)
+		result.body["problems"] = problems
+	}
 	return result
 }
 

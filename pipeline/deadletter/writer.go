@@ -2,16 +2,16 @@ package deadletter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/consume"
+	"github.com/revstream/revstream/pipeline/kafkaclient"
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 // Headers of the original that a letter repeats under a dlq- name.
@@ -79,10 +79,10 @@ func (w *Writer) Write(ctx context.Context, poison []consume.Poison) (left []con
 	switch {
 	case err == nil:
 		return nil, nil
-	case errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.TopicAuthorizationFailed):
+	case kafkaclient.ClassOf(err) == resilience.Operator:
 		// Skipping the letter would lose it, so the consumer waits, degraded,
 		// until an operator has mended the topic.
-		return left, fmt.Errorf("writing dead letters to %s (provision creates the topic; its max.message.bytes must hold the letter): %w", topic, err)
+		return left, fmt.Errorf("writing dead letters to %s (provision creates the topic; its max.message.bytes must hold the letter, and the user may write to it): %w", topic, err)
 	default:
 		return left, fmt.Errorf("writing dead letters: %w", err)
 	}

@@ -15,8 +15,8 @@ type ForeverConfig struct {
 
 	// Permanent reports an error that no retry can mend. Nil means that there is none.
 	Permanent func(error) bool
-	// Observe is told when What goes away and when it is back, not of the tries in between. May be nil; it is called
-	// from the goroutine of Forever.
+	// Observe is told of every try that failed, and when What is back. May be nil; it is called from the goroutine of
+	// Forever.
 	Observe func(Outage)
 }
 
@@ -24,7 +24,7 @@ type ForeverConfig struct {
 type Outage struct {
 	What  string    // that is unavailable, e.g. "sink"
 	Since time.Time // when the first try failed
-	Err   error     // what it failed with; nil once What is available again
+	Err   error     // what the last try failed with; nil once What is available again
 }
 
 // Forever runs op until it succeeds, fails permanently or ctx ends. It returns nil, the permanent error as it is, or
@@ -53,8 +53,8 @@ func Forever(ctx context.Context, cfg ForeverConfig, logger *slog.Logger, what s
 		if attempt == 0 {
 			since = time.Now()
 			logger.WarnContext(ctx, "unavailable, retrying until it is back", "what", what, "error", err)
-			cfg.observe(Outage{What: what, Since: since, Err: err})
 		}
+		cfg.observe(Outage{What: what, Since: since, Err: err})
 		if waitErr := sleep(ctx, backoff.delay(attempt)); waitErr != nil {
 			return errors.Join(waitErr, err)
 		}
@@ -91,13 +91,19 @@ func (a *Availability) Observe(o Outage) {
 	a.outage = o
 }
 
-// Check returns an error while there is an outage: "sink unavailable since 2026-01-02T15:04:05Z: connection refused".
-func (a *Availability) Check(context.Context) (map[string]any, error) {
+// Outage returns the present one; its Err is nil if there is none.
+func (a *Availability) Outage() Outage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.outage.Err == nil {
+	return a.outage
+}
+
+// Check returns an error while there is an outage: "sink unavailable since 2026-01-02T15:04:05Z: connection refused".
+func (a *Availability) Check(context.Context) (map[string]any, error) {
+	outage := a.Outage()
+	if outage.Err == nil {
 		return nil, nil
 	}
-	since := a.outage.Since.UTC().Format(time.RFC3339)
-	return map[string]any{"since": since}, fmt.Errorf("%s unavailable since %s: %w", a.outage.What, since, a.outage.Err)
+	since := outage.Since.UTC().Format(time.RFC3339)
+	return map[string]any{"since": since}, fmt.Errorf("%s unavailable since %s: %w", outage.What, since, outage.Err)
 }

@@ -13,7 +13,7 @@ import (
 
 var errDown = errors.New("connection refused")
 
-func TestForeverRetriesAndTellsOfTheOutageOnce(t *testing.T) {
+func TestForeverRetriesAndTellsOfTheOutage(t *testing.T) {
 	t.Parallel()
 	var availability resilience.Availability
 	var seen []resilience.Outage
@@ -38,10 +38,10 @@ func TestForeverRetriesAndTellsOfTheOutageOnce(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, 10, tries)
-	require.Len(t, seen, 2)
+	require.Len(t, seen, 10, "of each try, as the cause may change")
 	require.ErrorIs(t, seen[0].Err, errDown)
-	require.NoError(t, seen[1].Err)
-	require.Equal(t, seen[0].Since, seen[1].Since)
+	require.NoError(t, seen[9].Err)
+	require.Equal(t, seen[0].Since, seen[9].Since)
 	_, err = availability.Check(t.Context())
 	require.NoError(t, err)
 }
