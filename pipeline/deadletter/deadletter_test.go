@@ -147,12 +147,12 @@ func TestWhatIsNoLetterSaysSo(t *testing.T) {
 // way out; the letters beside it are written and not left.
 func TestALetterThatTheTopicDoesNotTake(t *testing.T) {
 	t.Parallel()
-	cluster := pipelinetest.Kafka(t, 2, topic+deadletter.Suffix)
+	cluster := pipelinetest.Kafka(t, 2)
 	client := pipelinetest.Client(t, cluster, append(deadletter.Options(), kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
 		return func(r *kgo.Record, _ int) int { return len(r.Value) / 4000 } // a batch fails whole
 	})), kgo.ProducerBatchCompression(kgo.NoCompression()))...)
 	limit := "2000"
-	_, err := kadm.NewClient(client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, topic+deadletter.Suffix)
+	_, err := kadm.NewClient(client).CreateTopic(t.Context(), 2, -1, map[string]*string{"max.message.bytes": &limit}, topic+deadletter.Suffix)
 	require.NoError(t, err)
 	large, small := original(), original()
 	large.Value = make([]byte, 4000)
@@ -169,8 +169,10 @@ func TestALetterThatTheTopicDoesNotTake(t *testing.T) {
 	limit = "100000"
 	_, err = kadm.NewClient(client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, topic+deadletter.Suffix)
 	require.NoError(t, err)
-	left, err = w.Write(t.Context(), left)
-	require.NoError(t, err)
+	require.Eventually(t, func() bool { // the leader hears of it a moment later
+		left, err = w.Write(t.Context(), left)
+		return err == nil
+	}, 30*time.Second, 10*time.Millisecond)
 	require.Empty(t, left)
 	require.Len(t, pipelinetest.ReadAll(t, cluster, topic+deadletter.Suffix), 2, "none is lost, none written twice")
 }
