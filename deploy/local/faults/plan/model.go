@@ -30,8 +30,9 @@ type Topic struct {
 	// Poison counts the steps that publish a poison record, by its bytes.
 	Poison map[Fingerprint]Letters
 
-	plan Plan
-	keys map[string]int32 // number of a key in newest
+	plan  Plan
+	keys  map[string]int32 // number of a key in names and newest
+	names []string
 	// newest is the index in Facts of each key's newest fact, or -1: of the sound ones, and of all.
 	newest [2][]int32
 }
@@ -69,12 +70,8 @@ func (p Plan) Model() *Model {
 	m := &Model{Plan: p, Topics: make(map[string]*Topic), Roles: make(map[Role]int), Poison: make(map[PoisonKind]int)}
 	topics := make([]*Topic, len(Topics()))
 	for i, name := range Topics() {
-		topics[i] = &Topic{Name: name, Poison: make(map[Fingerprint]Letters), plan: p, keys: make(map[string]int32)}
+		topics[i] = &Topic{Name: name, Poison: make(map[Fingerprint]Letters), plan: p, keys: make(map[string]int32), names: make([]string, p.keys())}
 		m.Topics[name] = topics[i]
-	}
-	names := make([][]string, len(topics)) // of the keys that have been seen
-	for i := range names {
-		names[i] = make([]string, p.keys())
 	}
 	for i := range p.Events {
 		role := p.role(i)
@@ -94,7 +91,7 @@ func (p Plan) Model() *Model {
 		if kind == Corrupt {
 			continue
 		}
-		t.add(names[f.topic], f, kind, i)
+		t.add(f, kind, i)
 	}
 	for _, t := range topics {
 		t.settle(p.keys(), m)
@@ -102,11 +99,11 @@ func (p Plan) Model() *Model {
 	return m
 }
 
-func (t *Topic) add(names []string, f fact, kind PoisonKind, step int) {
-	key := names[f.key]
+func (t *Topic) add(f fact, kind PoisonKind, step int) {
+	key := t.names[f.key]
 	if key == "" {
 		key = t.plan.event(f, step).Key()
-		names[f.key] = key
+		t.names[f.key] = key
 		t.keys[key] = int32(f.key)
 	}
 	t.Facts = append(t.Facts, Fact{ID: f.id(key), Kind: kind, Step: int32(step), key: int32(f.key)})
@@ -160,6 +157,18 @@ func (t *Topic) Find(id uuid.UUID) (index int, found bool) {
 
 // Event is what the fact of an index states.
 func (t *Topic) Event(index int) event.Event { return t.plan.Step(int(t.Facts[index].Step)).Event }
+
+// Key is the key that the fact of an index is about.
+func (t *Topic) Key(index int) string { return t.names[t.Facts[index].key] }
+
+// Deletes says whether the fact of an index deletes its key.
+func (t *Topic) Deletes(index int) bool { return deletes(t.Facts[index].ID) }
+
+// Has says whether any fact is about a key.
+func (t *Topic) Has(key string) bool {
+	_, ok := t.keys[key]
+	return ok
+}
 
 // Newest returns the index of the fact that a key must show, or false if the key must not be seen: because its newest
 // fact is a delete, because none of its facts is valid, or because there is no such key.

@@ -1,0 +1,185 @@
+package verify_test
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/revstream/revstream/consumers"
+	"github.com/revstream/revstream/consumers/migrations"
+	"github.com/revstream/revstream/consumers/service"
+	"github.com/revstream/revstream/deploy/local/faults/load"
+	"github.com/revstream/revstream/deploy/local/faults/plan"
+	"github.com/revstream/revstream/deploy/local/faults/verify"
+	"github.com/revstream/revstream/dlq-replayer/desk"
+	"github.com/revstream/revstream/dlq-replayer/payload"
+	"github.com/revstream/revstream/pipeline/clickhousesink"
+	"github.com/revstream/revstream/pipeline/consume"
+	"github.com/revstream/revstream/pipeline/deadletter"
+	"github.com/revstream/revstream/pipeline/kafkaclient"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
+	"github.com/revstream/revstream/pipeline/secret"
+	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/forecast"
+	"github.com/revstream/revstream/schemas/people"
+	"github.com/revstream/revstream/schemas/wire"
+)
+
+func TestMain(m *testing.M) { pipelinetest.Main(m) }
+
+func needKcat(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath(verify.Program); err != nil {
+		t.Skip(verify.ErrNoProgram)
+	}
+}
+
+var groups = map[string]string{schemas.ForecastTopic: "revstream-forecast", schemas.PeopleTopic: "revstream-people"}
+
+// world is a plan that real producers have published and real consumers have read.
+type world struct {
+	t                *testing.T
+	cluster          *pipelinetest.Cluster
+	brokers          []string
+	registryURL, url string
+	registry         *wire.Registry
+	plan             plan.Plan
+	model            *plan.Model
+}
+
+func newWorld(t *testing.T, events int) *world {
+	t.Helper()
+	topics := []string{schemas.DLQDecisionsTopic}
+	for _, topic := range plan.Topics() {
+		topics = append(topics, topic, schemas.DLQTopic(topic))
+	}
+	w := &world{t: t, cluster: pipelinetest.Kafka(t, 3, topics...), registryURL: pipelinetest.Registry(t), url: pipelinetest.ClickHouse(t)}
+	w.brokers = w.cluster.ListenAddrs()
+	_, err := migrations.Up(t.Context(), w.url)
+	require.NoError(t, err)
+	w.registry, err = wire.NewRegistry(w.registryURL)
+	require.NoError(t, err)
+	w.plan = plan.Plan{Seed: 11, Events: events,
+		Forecast: plan.SchemaIDs{Registered: w.register(schemas.ForecastTopic, schemas.MustAvro(forecast.SchemaFile)), Evolved: 3},
+		People:   plan.SchemaIDs{Registered: w.register(schemas.PeopleTopic, schemas.MustAvro(people.SchemaFile)), Evolved: 4}}
+	w.model = w.plan.Model()
+	return w
+}
+
+func (w *world) register(topic, schema string) int {
+	w.t.Helper()
+	registered, err := w.registry.Register(w.t.Context(), topic, schema)
+	require.NoError(w.t, err)
+	return registered.ID
+}
+
+func (w *world) load() {
+	w.t.Helper()
+	worker, err := load.New(load.Config{
+		Kafka:       kafkaclient.Config{Brokers: w.brokers, ClientID: "load"},
+		RegistryURL: secret.Ref(w.registryURL), Seed: w.plan.Seed, Events: w.plan.Events, Workers: 1,
+		ForecastEvolved: w.plan.Forecast.Evolved, PeopleEvolved: w.plan.People.Evolved, Checkpoint: filepath.Join(w.t.TempDir(), "checkpoint"),
+	}, pipelinetest.Logger(w.t), prometheus.NewRegistry())
+	require.NoError(w.t, err)
+	require.NoError(w.t, worker.Run(w.t.Context()))
+}
+
+// consume starts the real consumers in this process.
+func (w *world) consume() {
+	t := w.t
+	t.Helper()
+	conn, err := clickhousesink.Open(w.url)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	for _, stream := range []service.Stream{consumers.Forecast, consumers.People} {
+		loop, err := stream.Loop(service.Parts{
+			Consume: consume.Config{
+				BatchRows: 1000, BatchBytes: 1 << 20, BatchAge: 20 * time.Millisecond, MaxValueBytes: 64 << 10,
+				StopTimeout: 10 * time.Second, SessionTimeout: 6 * time.Second, RetryMax: 20 * time.Millisecond,
+				PoisonShare: 1, PoisonWindow: 1000, PoisonMin: 100,
+			},
+			Sink: clickhousesink.Config{InsertTimeout: time.Minute}, Logger: pipelinetest.Logger(t), Metrics: prometheus.NewRegistry(),
+			Registry: w.registry, Conn: conn, Letters: pipelinetest.Client(t, w.cluster, deadletter.Options()...),
+		})
+		require.NoError(t, err)
+		client := pipelinetest.Client(t, w.cluster, loop.Options()...)
+		go func() {
+			err := loop.Run(ctx, client)
+			client.Close()
+			ended <- err
+		}()
+	}
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+		require.NoError(t, <-ended)
+		require.NoError(t, conn.Close())
+	})
+}
+
+// drained waits until the groups have committed the ends of the topics, and returns what they have committed.
+func (w *world) drained() verify.Committed {
+	w.t.Helper()
+	admin := kadm.NewClient(pipelinetest.Client(w.t, w.cluster))
+	committed := make(verify.Committed)
+	require.Eventually(w.t, func() bool {
+		left := false
+		for topic, group := range groups {
+			offsets, err := admin.FetchOffsets(w.t.Context(), group)
+			if err != nil {
+				return false // the group is not there yet
+			}
+			ends, err := admin.ListEndOffsets(w.t.Context(), topic)
+			require.NoError(w.t, err)
+			committed[topic] = make(map[int32]int64)
+			ends.Each(func(end kadm.ListedOffset) {
+				at, ok := offsets.Lookup(topic, end.Partition)
+				committed[topic][end.Partition] = at.At
+				left = left || !ok || at.At < end.Offset
+			})
+		}
+		return !left
+	}, time.Minute, 20*time.Millisecond)
+	return committed
+}
+
+// replay puts letters of a reason back; with a patch if one is given.
+func (w *world) replay(topic, reason, patch string) {
+	w.t.Helper()
+	order := desk.Order{Selection: desk.Selection{Topics: []string{topic}, Reasons: []string{reason}}}
+	if patch != "" {
+		parsed, err := payload.ParsePatch([]byte(patch))
+		require.NoError(w.t, err)
+		reader := payload.NewReader(w.registry)
+		order.Patch = func(ctx context.Context, letter deadletter.Letter) ([]byte, string, error) {
+			return reader.Apply(ctx, parsed, letter)
+		}
+	}
+	report, err := desk.New(pipelinetest.Client(w.t, w.cluster, desk.Options()...), pipelinetest.Logger(w.t)).Replay(w.t.Context(), order)
+	require.NoError(w.t, err)
+	require.NoError(w.t, report.Shortfall())
+	require.NotZero(w.t, report.Replayed)
+}
+
+func (w *world) sql(statement string) string { return pipelinetest.SQL(w.t, w.url, statement) }
+
+func (w *world) warehouse(repaired bool) verify.Rows {
+	w.t.Helper()
+	rows, err := verify.Warehouse(w.t.Context(), w.url, w.model, repaired)
+	require.NoError(w.t, err)
+	return rows
+}
+
+func (w *world) letters(repaired bool) verify.Mail {
+	w.t.Helper()
+	mail, err := verify.Letters(w.t.Context(), w.brokers, w.model, repaired)
+	require.NoError(w.t, err)
+	return mail
+}
