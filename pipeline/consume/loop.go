@@ -19,6 +19,10 @@ import (
 // commitTimeout bounds a commit; the lock of the leases is held through it.
 const commitTimeout = 5 * time.Second
 
+// metadataAge is how long partitions that were added to the topic may go unread.
+// The client's own default is five minutes.
+const metadataAge = 20 * time.Second
+
 // Loop consumes one topic into a sink.
 //
 // Two goroutines overlap: one polls and decodes the next batch while the other
@@ -71,6 +75,7 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		// the topic still has.
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(int32(min(l.cfg.BatchBytes, 64<<20))),
+		kgo.MetadataMaxAge(metadataAge),
 		kgo.OnPartitionsAssigned(l.leases.assigned),
 		kgo.OnPartitionsRevoked(l.ended),
 		kgo.OnPartitionsLost(l.ended),
