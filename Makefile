@@ -74,6 +74,26 @@ $(KAFKA): deploy/local/kafka/pom.xml
 	mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D)
 	@touch $@
 
+# The runs of the checker. SEED repeats one; SECONDS is how long faults come for.
+SEED    ?= 0
+SECONDS ?= 480
+
+.PHONY: kcat
+kcat:
+	@command -v kcat >/dev/null 2>&1 || { echo "kcat is missing: the fault runs read Kafka with it (Debian and Ubuntu: apt-get install kcat; macOS: brew install kcat)." >&2; exit 1; }
+
+.PHONY: test-faults
+test-faults: build $(KAFKA) kcat ## Publish 1,000,000 events while everything dies, on Apache Kafka, and check every invariant (SEED=)
+	@$(BIN)/faults run --seed=$(SEED)
+
+.PHONY: soak
+soak: build $(KAFKA) kcat ## The same for SECONDS= of faults, with as many events and kills for each second
+	@$(BIN)/faults run --seed=$(SEED) --duration=$(SECONDS)s --events=$$(( 2000 * $(SECONDS) )) --kills=$$(( $(SECONDS) / 2 ))
+
+.PHONY: test-mutants
+test-mutants: build $(KAFKA) kcat ## The same, short, on consumers that are wrong on purpose: each must be caught
+	@$(BIN)/faults mutants --seed=$(SEED) --duration=40s --events=40000 --kills=20
+
 .PHONY: up
 up: build ## Start everything on this machine and wait until it is healthy (ARGS="--people FILE", ARGS=--help)
 	@$(BIN)/revstream-local up $(ARGS)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/revstream/revstream/deploy/local/faults/plan"
 	"github.com/revstream/revstream/pipeline/kafkaclient"
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/schemas"
@@ -101,7 +102,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	if run.from, err = run.checkpoint.read(); err != nil {
 		return err
 	}
-	if err := w.open(ctx, run); err != nil {
+	err = resilience.Forever(ctx, resilience.ForeverConfig{}, w.logger, "topics and schemas", func(ctx context.Context) error { return w.open(ctx, run) })
+	if err != nil {
 		return err
 	}
 	w.logger.InfoContext(ctx, "publishing the plan", "worker", w.cfg.Worker, "from", run.from, "events", w.cfg.Events)
