@@ -118,6 +118,9 @@ func (d *Desk) Replay(ctx context.Context, order Order) (Report, error) {
 		r.limiter = rate.NewLimiter(rate.Limit(order.Rate), r.size)
 	}
 	err = r.run(ctx, topics, states)
+	if !order.DryRun && report.Replayed > 0 {
+		d.settle(ctx)
+	}
 	return report, err
 }
 

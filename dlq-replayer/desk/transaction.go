@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -26,6 +27,7 @@ const (
 	reachTimeout       = 15 * time.Second // to get hold of the cluster
 	produceTimeout     = 30 * time.Second // of a transaction's records
 	endTimeout         = 15 * time.Second // to commit or to abort
+	settleWait         = 10 * time.Millisecond
 	transactionTimeout = 60 * time.Second // after which the broker gives a silent run's transaction up
 )
 
@@ -42,6 +44,27 @@ func (d *Desk) takeOver(ctx context.Context) error {
 		return fmt.Errorf("taking over the transactional ID %s: %w", transactionalID, err)
 	}
 	return nil
+}
+
+// settle waits until what was committed last can be read. Brokers acknowledge the end of a transaction before its
+// records show, and until then a letter that was replayed looks open: to list, and to a next replay with this client.
+func (d *Desk) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	admin := kadm.NewClient(d.client)
+	for tick := time.NewTicker(settleWait); ; <-tick.C {
+		described, err := admin.DescribeTransactions(ctx, transactionalID)
+		if err == nil {
+			err = described[transactionalID].Err
+		}
+		if err != nil {
+			d.logger.WarnContext(ctx, "what was replayed may look open for a moment", "error", err)
+			return
+		}
+		if state := described[transactionalID].State; state != "PrepareCommit" && state != "PrepareAbort" {
+			return
+		}
+	}
 }
 
 // refusedError says that the topic does not take one of a transaction's records. Nothing of the transaction stays.

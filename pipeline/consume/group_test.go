@@ -33,7 +33,7 @@ func onBothProtocols(t *testing.T, partitions int32, test func(*testing.T, world
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			cluster, seen := broker(t, partitions)
-			if !cluster.Apache() {
+			if !pipelinetest.Apache() {
 				// With the consumer protocol the pace of the heartbeats is the broker's.
 				_, err := kadm.NewClient(pipelinetest.Client(t, cluster)).AlterBrokerConfigs(t.Context(),
 					[]kadm.AlterConfig{{Name: "group.consumer.heartbeat.interval.ms", Value: new("100")}})

@@ -33,8 +33,8 @@ type Cluster struct {
 // where it deletes all that earlier tests have left: one test may run at a time.
 func Kafka(t testing.TB, partitions int32, topics ...string) *Cluster {
 	t.Helper()
-	if brokers := os.Getenv("TEST_KAFKA_BROKERS"); brokers != "" {
-		c := &Cluster{t: t, addrs: strings.Split(brokers, ",")}
+	if Apache() {
+		c := &Cluster{t: t, addrs: strings.Split(os.Getenv("TEST_KAFKA_BROKERS"), ",")}
 		c.renew(partitions, topics)
 		return c
 	}
@@ -45,29 +45,31 @@ func Kafka(t testing.TB, partitions int32, topics ...string) *Cluster {
 // TEST_KAFKA_BROKERS it skips them.
 func Kfake(t testing.TB, opts ...kfake.Opt) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
-	if os.Getenv("TEST_KAFKA_BROKERS") != "" {
-		c.faulty()
-	}
+	NeedKfake(t)
 	fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(fake.Close)
-	c.addrs, c.fake = fake.ListenAddrs(), fake
-	return c
+	return &Cluster{t: t, addrs: fake.ListenAddrs(), fake: fake}
 }
+
+// NeedKfake skips a test on Apache Kafka.
+func NeedKfake(t testing.TB) {
+	t.Helper()
+	if Apache() {
+		t.Skip("this test needs the broker in this process, which fails as it is told to; `make test` runs it")
+	}
+}
+
+// Apache says whether the tests run on Apache Kafka.
+func Apache() bool { return os.Getenv("TEST_KAFKA_BROKERS") != "" }
 
 // ListenAddrs are the addresses of the brokers.
 func (c *Cluster) ListenAddrs() []string { return c.addrs }
 
-// Apache says whether the brokers are Apache Kafka.
-func (c *Cluster) Apache() bool { return c.fake == nil }
-
 // faulty is the broker in this process; on Apache Kafka it skips the test.
 func (c *Cluster) faulty() *kfake.Cluster {
 	c.t.Helper()
-	if c.Apache() {
-		c.t.Skip("this test makes the broker fail in ways that only the one in this process can be told to; `make test` runs it")
-	}
+	NeedKfake(c.t)
 	return c.fake
 }
 
