@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,14 +56,23 @@ type world struct {
 
 func newWorld(t *testing.T, events int) *world {
 	t.Helper()
+	w := newTopics(t, events)
+	w.url = pipelinetest.ClickHouse(t)
+	_, err := migrations.Up(t.Context(), w.url)
+	require.NoError(t, err)
+	return w
+}
+
+// newTopics is a world without ClickHouse.
+func newTopics(t *testing.T, events int) *world {
+	t.Helper()
 	topics := []string{schemas.DLQDecisionsTopic}
 	for _, topic := range plan.Topics() {
 		topics = append(topics, topic, schemas.DLQTopic(topic))
 	}
-	w := &world{t: t, cluster: pipelinetest.Kafka(t, 3, topics...), registryURL: pipelinetest.Registry(t), url: pipelinetest.ClickHouse(t)}
+	w := &world{t: t, cluster: pipelinetest.Kafka(t, 3, topics...), registryURL: pipelinetest.Registry(t)}
 	w.brokers = w.cluster.ListenAddrs()
-	_, err := migrations.Up(t.Context(), w.url)
-	require.NoError(t, err)
+	var err error
 	w.registry, err = wire.NewRegistry(w.registryURL)
 	require.NoError(t, err)
 	w.plan = plan.Plan{Seed: 11, Events: events,
@@ -90,8 +100,8 @@ func (w *world) load() {
 	require.NoError(w.t, worker.Run(w.t.Context()))
 }
 
-// consume starts the real consumers in this process.
-func (w *world) consume() {
+// consume starts the real consumers in this process. They stop with the test, or before.
+func (w *world) consume() (stop func()) {
 	t := w.t
 	t.Helper()
 	conn, err := clickhousesink.Open(w.url)
@@ -116,12 +126,14 @@ func (w *world) consume() {
 			ended <- err
 		}()
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(t, <-ended)
 		require.NoError(t, <-ended)
 		require.NoError(t, conn.Close())
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // drained waits until the groups have committed the ends of the topics, and returns what they have committed.
@@ -167,8 +179,6 @@ func (w *world) replay(topic, reason, patch string) {
 	require.NoError(w.t, report.Shortfall())
 	require.NotZero(w.t, report.Replayed)
 }
-
-func (w *world) sql(statement string) string { return pipelinetest.SQL(w.t, w.url, statement) }
 
 func (w *world) warehouse(repaired bool) verify.Rows {
 	w.t.Helper()
