@@ -77,7 +77,6 @@ func TestWarehouseFindsWhatIsPlanted(t *testing.T) {
 		"a key of nobody":               {[]string{"INSERT INTO people_current SELECT * REPLACE(987654321 AS person_id) FROM (SELECT * FROM people_current FINAL WHERE person_id = " + person + ")"}, found{foreign: 1}, "987654321"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			url := w.copyTables(t)
 			for _, statement := range c.plant {
 				pipelinetest.SQL(t, url, statement)
