@@ -14,7 +14,7 @@ RACE := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: build ## Lead through the whole pipeline on the embedded stack, and check every number
@@ -26,6 +26,10 @@ ifeq ($(RACE),)
 	@echo "no C compiler (cc): testing without the race detector"
 endif
 	go test $(RACE) -shuffle=on -timeout=10m work
+
+.PHONY: test-backlog
+test-backlog: deps ## Let a consumer work off 5,000,000 records with ClickHouse away and Kafka slow
+	go test -count=1 -timeout=40m -v -run '^TestABacklogFitsIntoMemory$$' ./deploy/local/endtoend -backlog=5000000
 
 .PHONY: bench
 bench: deps ## Run the benchmarks

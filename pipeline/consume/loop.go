@@ -23,6 +23,12 @@ const commitTimeout = 5 * time.Second
 // The client's own default is five minutes.
 const metadataAge = 20 * time.Second
 
+// fetchBytes bounds an answer to a fetch, of which there is one in memory for
+// each broker. It holds for what is sent, and that is compressed: with their
+// headers records are ten to twenty times as large. A single batch of the log
+// that is larger comes nevertheless.
+const fetchBytes = 1 << 20
+
 // Loop consumes one topic into a sink.
 //
 // Two goroutines overlap: one polls and decodes the next batch while the other
@@ -74,7 +80,8 @@ func (l *Loop[E]) Options() []kgo.Opt {
 		// A new group, and one whose offset has left the log, begins with what
 		// the topic still has.
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxBytes(int32(min(l.cfg.BatchBytes, 64<<20))),
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchBytes/4),
 		kgo.MetadataMaxAge(metadataAge),
 		kgo.OnPartitionsAssigned(l.leases.assigned),
 		kgo.OnPartitionsRevoked(l.ended),

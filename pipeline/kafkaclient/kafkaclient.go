@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kotel"
 	"github.com/twmb/franz-go/plugin/kprom"
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/revstream/revstream/pipeline/secret"
 )
@@ -53,12 +55,10 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...kgo
 		return nil, err
 	}
 
-	tracer := kotel.NewTracer(kotel.ClientID(cfg.ClientID))
 	all := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(cfg.ClientID),
 		kgo.WithLogger(quietLogger{logger}),
-		kgo.WithHooks(kotel.NewKotel(kotel.WithTracer(tracer)).Hooks()...),
 
 		// Idempotence, which is kgo's default and needs acks=all, keeps a retried batch from being written twice or
 		// out of order. Retries are unlimited by kgo's default: a record is lost only with its process, and its
@@ -69,6 +69,11 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...kgo
 		kgo.DialTimeout(10 * time.Second),
 		kgo.RequestTimeoutOverhead(10 * time.Second),
 		kgo.ConnIdleTimeout(5 * time.Minute),
+	}
+	// A span and its attributes for each record take more memory than the record, also where nobody takes them.
+	if _, traced := otel.GetTracerProvider().(*sdktrace.TracerProvider); traced {
+		tracer := kotel.NewTracer(kotel.ClientID(cfg.ClientID))
+		all = append(all, kgo.WithHooks(kotel.NewKotel(kotel.WithTracer(tracer)).Hooks()...))
 	}
 	if tlsConfig != nil {
 		all = append(all, kgo.DialTLSConfig(tlsConfig))
