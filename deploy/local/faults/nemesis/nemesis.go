@@ -2,6 +2,7 @@ package nemesis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -204,10 +205,7 @@ func (n *Nemesis) trouble(ctx context.Context, f Fault) error {
 		return err
 	}
 	err = world.Wait(ctx, f.For)
-	if healErr := heal(context.WithoutCancel(ctx)); healErr != nil {
-		return healErr
-	}
-	return err
+	return errors.Join(err, heal())
 }
 
 // configure has the dead-letter topic of a group refuse for a while.
@@ -221,8 +219,5 @@ func (n *Nemesis) configure(ctx context.Context, f Fault, key, value string) err
 	}
 	n.note(ctx, f)
 	err = world.Wait(ctx, f.For)
-	if healErr := heal(context.WithoutCancel(ctx)); healErr != nil {
-		return healErr
-	}
-	return err
+	return errors.Join(err, heal(context.WithoutCancel(ctx)))
 }

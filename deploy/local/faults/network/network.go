@@ -49,7 +49,27 @@ type Network struct {
 	server *toxiproxy.ApiServer
 
 	mu    sync.Mutex
-	links map[string][]*toxiproxy.Proxy
+	links map[string][]*way
+}
+
+// way is the proxy before one address.
+type way struct {
+	name, listen, upstream string
+	proxy                  *toxiproxy.Proxy
+}
+
+// renew puts a sound proxy in the place of what there is, whose connections it
+// closes. Toxics are not taken off a running proxy: toxiproxy waits for ever for
+// one that is in the middle of a write.
+func (w *way) renew(server *toxiproxy.ApiServer) error {
+	if w.proxy != nil {
+		w.proxy.Stop()
+	}
+	w.proxy = toxiproxy.NewProxy(server, w.name, w.listen, w.upstream)
+	if err := w.proxy.Start(); err != nil {
+		return fmt.Errorf("starting the proxy of %s: %w", w.name, err)
+	}
+	return nil
 }
 
 // New makes a network without links.
@@ -57,7 +77,7 @@ func New() *Network {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics log by themselves; nothing else here logs through zerolog
 	return &Network{
 		server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()),
-		links:  make(map[string][]*toxiproxy.Proxy),
+		links:  make(map[string][]*way),
 	}
 }
 
@@ -67,13 +87,13 @@ func (n *Network) Place(ctx context.Context, link, upstream string) (string, err
 	if err != nil {
 		return "", err
 	}
-	proxy := toxiproxy.NewProxy(n.server, link+" "+upstream, addr, upstream)
-	if err := proxy.Start(); err != nil {
-		return "", fmt.Errorf("starting a proxy of %s: %w", link, err)
+	w := &way{name: link + " " + upstream, listen: addr, upstream: upstream}
+	if err := w.renew(n.server); err != nil {
+		return "", err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.links[link] = append(n.links[link], proxy)
+	n.links[link] = append(n.links[link], w)
 	return addr, nil
 }
 
@@ -87,51 +107,42 @@ func (n *Network) Links() []string {
 // Close ends all proxies.
 func (n *Network) Close() {
 	for _, link := range n.Links() {
-		for _, proxy := range n.of(link) {
-			proxy.Stop()
+		for _, w := range n.of(link) {
+			w.proxy.Stop()
 		}
 	}
 }
 
-func (n *Network) of(link string) []*toxiproxy.Proxy {
+func (n *Network) of(link string) []*way {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.links[link]
 }
 
-// Break makes trouble on a link until heal is called. Healing a silenced
-// connection closes it: what was sent meanwhile is lost, so it could not go on.
-func (n *Network) Break(link string, trouble Trouble) (heal func(context.Context) error, err error) {
-	proxies := n.of(link)
-	if len(proxies) == 0 {
+// Break makes trouble on a link until heal is called, which closes its connections.
+func (n *Network) Break(link string, trouble Trouble) (heal func() error, err error) {
+	ways := n.of(link)
+	if len(ways) == 0 {
 		return nil, fmt.Errorf("there is no link %q", link)
 	}
-	if trouble == Cut {
-		for _, proxy := range proxies {
-			proxy.Stop()
+	for _, w := range ways {
+		if trouble == Cut {
+			w.proxy.Stop()
 		}
-		return func(context.Context) error {
-			var errs []error
-			for _, proxy := range proxies {
-				errs = append(errs, proxy.Start())
-			}
-			return errors.Join(errs...)
-		}, nil
-	}
-	for _, proxy := range proxies {
 		for _, t := range toxics[trouble] {
 			for _, direction := range []string{"upstream", "downstream"} {
-				if err := add(proxy, t, direction); err != nil {
+				if err := add(w.proxy, t, direction); err != nil {
 					return nil, fmt.Errorf("making %s %s: %w", link, trouble, err)
 				}
 			}
 		}
 	}
-	return func(ctx context.Context) error {
-		for _, proxy := range proxies {
-			proxy.Toxics.ResetToxics(ctx)
+	return func() error {
+		var errs []error
+		for _, w := range ways {
+			errs = append(errs, w.renew(n.server))
 		}
-		return nil
+		return errors.Join(errs...)
 	}, nil
 }
 
