@@ -54,13 +54,10 @@ func (p Plan) event(f fact, run int) event.Event {
 	return e
 }
 
-// content gives the numbers that the content of a fact is made of. They depend on all that decides the event's ID and on
-// nothing else, so that one ID never has two contents.
+// content gives the numbers that the content of an upsert is made of. They depend on its key and version and on nothing
+// else, so that one ID never has two contents.
 func (p Plan) content(f fact) *rand.Rand {
-	h := p.roll(saltContent, f.key<<2|f.topic<<1)
-	if f.op == event.Delete {
-		h++
-	}
+	h := p.roll(saltContent, f.key<<1|f.topic)
 	return rand.New(rand.NewPCG(h, uint64(f.micros))) //nolint:gosec // it must repeat itself
 }
 

@@ -107,7 +107,7 @@ func (p *post) letter(r Record) error {
 	case of != nil:
 		of.letters++
 	case p.topic.Poison[print].Steps > 0 && p.gone(from):
-		p.found.Copies++ // nothing is left to compare it with
+		p.found.Letters++ // with the bytes of poison of the plan; there is nothing else left to compare it with
 	default:
 		p.found.Foreign.add("%s, key %q: partition %d offset %d is no poison", where, r.Key, from.partition, from.offset)
 	}

@@ -38,6 +38,7 @@ type Sampler struct {
 	settled Committed                  // everything below is known to be stored or dead-lettered, or was reported
 	read    Committed                  // where to go on in the dead-letter topics
 	letters map[string]map[origin]bool // originals that have a letter, by their topic
+	found   []Violation                // not returned yet: an error came between
 }
 
 // NewSampler makes a sampler that has seen nothing.
@@ -52,23 +53,24 @@ func NewSampler(brokers []string, clickhouseURL string, model *plan.Model) *Samp
 
 // Settled returns which records below the committed offsets are neither stored nor dead-lettered, each once. The offsets
 // must have been fetched before the call, so that what is missing was missing when they were committed. After an error,
-// as while something is away, the next call looks at the same range again.
+// as while something is away, the next call goes on where this one was, and returns what this one has found as well.
 func (s *Sampler) Settled(ctx context.Context, committed Committed) (violations []Violation, err error) {
 	for _, topic := range plan.Topics() {
 		for _, partition := range slices.Sorted(maps.Keys(committed[topic])) {
 			from, to := s.settled[topic][partition], committed[topic][partition]
 			records, err := Read(ctx, s.brokers, topic, partition, from, to)
 			if err != nil {
-				return violations, err
+				return nil, err
 			}
 			open, err := s.open(ctx, topic, records)
 			if err != nil {
-				return violations, fmt.Errorf("sampling topic %s partition %d: %w", topic, partition, err)
+				return nil, fmt.Errorf("sampling topic %s partition %d: %w", topic, partition, err)
 			}
-			violations = append(violations, open...)
+			s.found = append(s.found, open...)
 			s.settled[topic][partition] = max(from, to)
 		}
 	}
+	violations, s.found = s.found, nil
 	return violations, nil
 }
 
