@@ -81,6 +81,9 @@ $(KAFKA): deploy/local/kafka/pom.xml
 # The runs of the checker. SEED repeats one; SECONDS is how long faults come for.
 SEED    ?= 0
 SECONDS ?= 480
+EVENTS  ?= 1000000
+KILLS   ?= 230
+FAULTS   = $(BIN)/faults run --seed=$(SEED) --duration=$(SECONDS)s
 
 .PHONY: kcat
 kcat:
@@ -88,11 +91,11 @@ kcat:
 
 .PHONY: test-faults
 test-faults: build $(KAFKA) kcat ## Publish 1,000,000 events while everything dies, on Apache Kafka, and check every invariant (SEED=)
-	@$(BIN)/faults run --seed=$(SEED)
+	@$(FAULTS) --events=$(EVENTS) --kills=$(KILLS)
 
 .PHONY: soak
 soak: build $(KAFKA) kcat ## The same for SECONDS= of faults, with as many events and kills for each second
-	@$(BIN)/faults run --seed=$(SEED) --duration=$(SECONDS)s --events=$$(( 2000 * $(SECONDS) )) --kills=$$(( $(SECONDS) / 2 ))
+	@$(FAULTS) --events=$$(( 2000 * $(SECONDS) )) --kills=$$(( $(SECONDS) / 2 ))
 
 .PHONY: test-mutants
 test-mutants: build $(KAFKA) kcat ## The same, short, on consumers that are wrong on purpose: each must be caught

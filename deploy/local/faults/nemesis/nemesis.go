@@ -69,22 +69,23 @@ func (n *Nemesis) Count(kind Kind) {
 
 // Run brings the faults about and returns when the last of them is healed. Its
 // error says that a fault could not be brought about or healed, which is no
-// fault of the system's.
+// fault of the system's, or that ctx ended.
 func (n *Nemesis) Run(ctx context.Context, faults []Fault) error {
 	n.start = time.Now()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, fault := range faults {
 		group.Go(func() error {
-			if err := world.Wait(ctx, fault.At); err != nil {
-				return nil //nolint:nilerr // the run has ended for another reason, which its group tells
+			err := world.Wait(ctx, fault.At)
+			if err == nil {
+				err = n.strike(ctx, fault)
 			}
-			if err := n.strike(ctx, fault); err != nil && ctx.Err() == nil {
+			if err != nil {
 				return fmt.Errorf("%s %s at %s: %w", fault.Kind, fault.What, fault.At.Round(time.Millisecond), err)
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	return group.Wait() // the first error, which ended the others
 }
 
 // strike brings one fault about, and heals it.
@@ -104,6 +105,9 @@ func (n *Nemesis) strike(ctx context.Context, f Fault) error {
 	case KillBroker, KillController:
 		n.nodes.Lock()
 		defer n.nodes.Unlock()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		n.note(ctx, f)
 		return w.KillNode(ctx, f.Kind == KillController, f.Pick, f.For)
 	case Zombie:
