@@ -130,12 +130,14 @@ func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item[E]) ([]consume
 			fresh = append(fresh, item)
 		}
 	}
-	poison, err := s.write(ctx, fresh)
+	poison, err := s.write(ctx, fresh, isolateAtOnce)
+	if errors.Is(err, consume.ErrUnfinished) {
+		return poison, err
+	}
 	if err != nil {
 		return nil, err
 	}
 	copies := s.copies(batch, poison)
-	s.metrics.stored.Add(float64(len(fresh) - len(poison)))
 	s.metrics.duplicates.Add(float64(len(batch) - len(fresh) - len(copies)))
 	if len(copies) == 0 {
 		return poison, nil
@@ -184,15 +186,21 @@ func (s *Sink[E]) dedupe(batch []consume.Item[E]) []consume.Item[E] {
 	return unique
 }
 
+// isolateAtOnce is how many bad rows are looked for before the loop is asked
+// whether to go on: as many as its cap is by default.
+const isolateAtOnce = 100
+
 // write inserts items that the ledger does not know. Where ClickHouse says
 // that it can never take them, it splits them until the bad ones stand alone:
-// k bad rows among n cost O(k·log n) inserts, and the rest goes in.
-func (s *Sink[E]) write(ctx context.Context, items []consume.Item[E]) ([]consume.Poison, error) {
+// k bad rows among n cost O(k·log n) inserts, and the rest goes in. With the
+// last of so many bad rows as it may find, it returns consume.ErrUnfinished.
+func (s *Sink[E]) write(ctx context.Context, items []consume.Item[E], most int) ([]consume.Poison, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
 	err := s.insertAll(ctx, items)
 	if err == nil {
+		s.metrics.stored.Add(float64(len(items)))
 		return nil, nil
 	}
 	rejected := rejection(err)
@@ -200,21 +208,22 @@ func (s *Sink[E]) write(ctx context.Context, items []consume.Item[E]) ([]consume
 		return nil, err
 	}
 	if len(items) == 1 {
-		return []consume.Poison{{
+		poison := []consume.Poison{{
 			Record: items[0].Record, Stage: consume.StageSink, Reason: ReasonRejected,
 			Message: "ClickHouse cannot take the row: " + rejected, Failed: time.Now(),
-		}}, nil
+		}}
+		if most == 1 {
+			return poison, consume.ErrUnfinished
+		}
+		return poison, nil
 	}
 	half := len(items) / 2
-	left, err := s.write(ctx, items[:half])
+	left, err := s.write(ctx, items[:half], most)
 	if err != nil {
-		return nil, err
+		return left, err
 	}
-	right, err := s.write(ctx, items[half:])
-	if err != nil {
-		return nil, err
-	}
-	return append(left, right...), nil
+	right, err := s.write(ctx, items[half:], most-len(left))
+	return append(left, right...), err
 }
 
 // insertAll is steps 2 to 4.

@@ -191,39 +191,6 @@ func TestTheLedgerIsAskedForTheLargestBatch(t *testing.T) {
 	require.Equal(t, "50000\t50000\t50000", counts(t, url))
 }
 
-// TestBadRowsAreFoundInFewInserts: k among n cost O(k log n) tries, and all
-// others land.
-func TestBadRowsAreFoundInFewInserts(t *testing.T) {
-	t.Parallel()
-	url := newDatabase(t)
-	for _, name := range []string{"current", "history"} {
-		pipelinetest.SQL(t, url, "ALTER TABLE fact_"+name+" ADD CONSTRAINT c CHECK name NOT LIKE 'secret%'")
-	}
-	var inserts atomic.Int64
-	sink := newSink(t, proxy(t, url, func(_ http.ResponseWriter, query string) bool {
-		if strings.Contains(query, "INTO fact_current ") {
-			inserts.Add(1)
-		}
-		return false
-	}, nil), time.Minute)
-	facts := first(1024)
-	bad := []int{0, 511, 900}
-	for _, i := range bad {
-		facts[i].name = "secret-name"
-	}
-	batch := items(facts...)
-	poison, err := sink.Store(t.Context(), batch)
-	require.NoError(t, err)
-	require.Len(t, poison, len(bad))
-	for i, p := range poison {
-		require.Same(t, batch[bad[i]].Record, p.Record)
-		require.Equal(t, clickhousesink.ReasonRejected, p.Reason)
-		require.Equal(t, "ClickHouse cannot take the row: error 469 VIOLATED_CONSTRAINT", p.Message)
-	}
-	require.Equal(t, "1021\t1021\t1021", counts(t, url), "dead-lettered events are not in the ledger")
-	require.LessOrEqual(t, inserts.Load(), int64(len(bad)*(2*10)+1))
-}
-
 // TestWhatTheEngineAnswersIsAnOutage: errors that look permanent, or are
 // memory or time, are waited for. Their texts name the code and no value.
 func TestWhatTheEngineAnswersIsAnOutage(t *testing.T) {

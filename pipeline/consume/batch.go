@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,6 +16,7 @@ type batch[E any] struct {
 	items   []Item[E]
 	poison  []Poison
 	records []record // what items and poison came from, in the order of the log
+	judged  int      // of records: those that were held to the cap
 	bytes   int
 	oldest  time.Time // when the first record was added
 	ends    map[*lease]kgo.EpochOffset
@@ -46,6 +48,15 @@ func (b *batch[E]) pass(l *lease, rec *kgo.Record) {
 		b.oldest = time.Now()
 	}
 	b.ends[l] = kgo.EpochOffset{Epoch: rec.LeaderEpoch, Offset: rec.Offset + 1}
+}
+
+// without takes poison out of what is to be stored.
+func (b *batch[E]) without(poison []Poison) {
+	bad := make(map[*kgo.Record]bool, len(poison))
+	for _, p := range poison {
+		bad[p.Record] = true
+	}
+	b.items = slices.DeleteFunc(b.items, func(i Item[E]) bool { return bad[i.Record] })
 }
 
 func (b *batch[E]) empty() bool { return len(b.ends) == 0 }

@@ -29,9 +29,15 @@ type Sink[E any] interface {
 	// Store returns once every event of the batch is durable and visible once,
 	// except those that it returns as poison because they can never be stored.
 	// An error says that the batch is to be stored again, whole: the loop
-	// retries it until it passes, unless it is a *FatalError.
+	// retries it until it passes, unless it is a *FatalError. With ErrUnfinished
+	// comes poison, and the rest of the batch is to be stored again without it.
 	Store(ctx context.Context, batch []Item[E]) ([]Poison, error)
 }
+
+// ErrUnfinished is returned by a Sink that has found so much poison that the
+// loop should look at it before the sink goes on. It has gone through the batch in order:
+// what comes before the last of the poison is stored or poison itself.
+var ErrUnfinished = errors.New("much of the batch is poison")
 
 // DeadLetters takes what cannot succeed.
 type DeadLetters interface {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -298,18 +299,12 @@ func (l *Loop[E]) settle(ctx context.Context, client *kgo.Client, b *batch[E]) e
 	start := time.Now()
 	patience := l.patience(&l.store, isFatal)
 	poison := b.poison
-	if len(b.items) > 0 {
-		var rejected []Poison
-		err := resilience.Forever(ctx, patience, l.logger, "sink", func(ctx context.Context) (err error) {
-			rejected, err = l.sink.Store(ctx, b.items)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("storing a batch of %d events: %w", len(b.items), err)
-		}
-		poison = append(poison, rejected...)
+	rejected, err := l.storeAll(ctx, b)
+	if err != nil {
+		return fmt.Errorf("storing a batch of %d events: %w", len(b.items), err)
 	}
-	if err := l.judge(b, poison); err != nil {
+	poison = append(poison, rejected...)
+	if err := l.judge(b, poison, nil); err != nil {
 		return &FatalError{err}
 	}
 	if left := poison; len(left) > 0 {
@@ -323,7 +318,7 @@ func (l *Loop[E]) settle(ctx context.Context, client *kgo.Client, b *batch[E]) e
 	}
 	// On a topic that has gone quiet no later commit would make up for this one.
 	// A lease that ends meanwhile ends the tries: there is nothing to commit then.
-	err := resilience.Forever(ctx, patience, l.logger, "offset commit", func(ctx context.Context) error {
+	err = resilience.Forever(ctx, patience, l.logger, "offset commit", func(ctx context.Context) error {
 		err := l.leases.commit(ctx, client, b.ends)
 		if err != nil {
 			l.metrics.commitErrors.Inc()
@@ -337,9 +332,34 @@ func (l *Loop[E]) settle(ctx context.Context, client *kgo.Client, b *batch[E]) e
 	return nil
 }
 
+// storeAll stores the batch and returns its poison. Poison that comes in parts
+// is held to the cap part by part: else a table that refuses every row would be asked for each of
+// them before the loop stops.
+func (l *Loop[E]) storeAll(ctx context.Context, b *batch[E]) (poison []Poison, err error) {
+	patience := l.patience(&l.store, func(err error) bool { return isFatal(err) || errors.Is(err, ErrUnfinished) })
+	for len(b.items) > 0 {
+		var rejected []Poison
+		err := resilience.Forever(ctx, patience, l.logger, "sink", func(ctx context.Context) (err error) {
+			rejected, err = l.sink.Store(ctx, b.items)
+			return err
+		})
+		poison = append(poison, rejected...)
+		if !errors.Is(err, ErrUnfinished) || len(rejected) == 0 {
+			return poison, err
+		}
+		l.store.Observe(resilience.Outage{}) // it has answered
+		if err := l.judge(b, slices.Concat(b.poison, poison), rejected[len(rejected)-1].Record); err != nil {
+			return nil, &FatalError{err}
+		}
+		b.without(rejected)
+	}
+	return poison, nil
+}
+
 // judge holds each partition's poison to the cap, record by record, before any
-// of it is dead-lettered.
-func (l *Loop[E]) judge(b *batch[E], poison []Poison) error {
+// of it is dead-lettered: up to a record, or to the end of the batch if that
+// is nil. It goes on where it was.
+func (l *Loop[E]) judge(b *batch[E], poison []Poison, last *kgo.Record) error {
 	if l.cfg.PoisonShare == 1 {
 		return nil
 	}
@@ -347,7 +367,12 @@ func (l *Loop[E]) judge(b *batch[E], poison []Poison) error {
 	for _, p := range poison {
 		bad[p.Record] = p.Reason
 	}
-	for _, rec := range b.records {
+	end := len(b.records)
+	if last != nil {
+		end = 1 + slices.IndexFunc(b.records, func(r record) bool { return r.Record == last })
+	}
+	for ; b.judged < end; b.judged++ {
+		rec := b.records[b.judged]
 		reason, isBad := bad[rec.Record]
 		if isBad && l.letters.Returning(rec.Record) {
 			continue // known to be bad, so it says nothing new of the topic

@@ -1,0 +1,98 @@
+package clickhousesink_test
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/pipeline/clickhousesink"
+	"github.com/revstream/revstream/pipeline/consume"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
+)
+
+// refusal is a database that takes no name that begins with "secret", and counts inserts.
+func refusal(t *testing.T) (url string, sink *clickhousesink.Sink[*fact], inserts *atomic.Int64) {
+	t.Helper()
+	url = newDatabase(t)
+	for _, name := range []string{"current", "history"} {
+		pipelinetest.SQL(t, url, "ALTER TABLE fact_"+name+" ADD CONSTRAINT c CHECK name NOT LIKE 'secret%'")
+	}
+	inserts = new(atomic.Int64)
+	sink = newSink(t, proxy(t, url, func(_ http.ResponseWriter, query string) bool {
+		if strings.Contains(query, "INTO fact_current ") {
+			inserts.Add(1)
+		}
+		return false
+	}, nil), time.Minute)
+	return url, sink, inserts
+}
+
+// TestBadRowsAreFoundInFewInserts: k among n cost O(k log n) tries, and all
+// others land.
+func TestBadRowsAreFoundInFewInserts(t *testing.T) {
+	t.Parallel()
+	const rows = 20_000 // of a batch, by default
+	for name, bad := range map[string][]int{
+		"one":          {13_579},
+		"five":         {0, 4_999, 5_000, 12_345, rows - 1},
+		"five in line": {9_998, 9_999, 10_000, 10_001, 10_002},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, sink, inserts := refusal(t)
+			facts := first(rows)
+			for _, i := range bad {
+				facts[i].name = "secret-name"
+			}
+			batch := items(facts...)
+			poison, err := sink.Store(t.Context(), batch)
+			require.NoError(t, err)
+			require.Len(t, poison, len(bad))
+			for i, p := range poison {
+				require.Same(t, batch[bad[i]].Record, p.Record)
+				require.Equal(t, clickhousesink.ReasonRejected, p.Reason)
+				require.Equal(t, "ClickHouse cannot take the row: error 469 VIOLATED_CONSTRAINT", p.Message)
+			}
+			good := rows - len(bad)
+			require.Equal(t, fmt.Sprintf("%d\t%d\t%d", good, good, good), counts(t, url), "dead-lettered events are not in the ledger")
+			// Each level of the halving tries two parts for each bad row at most.
+			depth := int(math.Ceil(math.Log2(rows)))
+			require.LessOrEqual(t, int(inserts.Load()), 1+2*depth*len(bad))
+		})
+	}
+}
+
+// TestARefusingTableIsNotAskedForEachRow: with some of the bad rows the sink
+// comes back, in the order of the batch, and goes on with the rest when it is told to.
+func TestARefusingTableIsNotAskedForEachRow(t *testing.T) {
+	t.Parallel()
+	url, sink, inserts := refusal(t)
+	facts := first(1_000)
+	for i := range facts {
+		if i >= 250 {
+			facts[i].name = fmt.Sprint("secret-", i)
+		}
+	}
+	batch := items(facts...)
+	poison, err := sink.Store(t.Context(), batch)
+	require.ErrorIs(t, err, consume.ErrUnfinished)
+	require.Len(t, poison, 100)
+	for i, p := range poison {
+		require.Same(t, batch[250+i].Record, p.Record)
+	}
+	require.Less(t, inserts.Load(), int64(250))
+	require.Equal(t, "250\t250\t250", counts(t, url), "what comes before the poison is stored")
+
+	left := append(batch[:250:250], batch[350:]...)
+	again, err := sink.Store(t.Context(), left)
+	require.ErrorIs(t, err, consume.ErrUnfinished)
+	require.Len(t, again, 100)
+	require.Same(t, batch[350].Record, again[0].Record)
+	require.Equal(t, "250\t250\t250", counts(t, url))
+}

@@ -1,0 +1,90 @@
+package consume_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/pipeline/consume"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
+)
+
+// pieces is a sink that refuses what begins with "refused", two of them at a time.
+type pieces struct {
+	*member
+	asked int // how often
+}
+
+func (p *pieces) Store(ctx context.Context, batch []consume.Item[string]) ([]consume.Poison, error) {
+	p.asked++
+	var poison []consume.Poison
+	for i, item := range batch {
+		if strings.HasPrefix(item.Event, "refused") {
+			poison = append(poison, consume.Poison{Record: item.Record, Stage: consume.StageSink, Reason: "refused", Failed: time.Now()})
+			if len(poison) == 2 {
+				_, err := p.member.Store(ctx, slices.DeleteFunc(slices.Clone(batch[:i]), func(i consume.Item[string]) bool { return strings.HasPrefix(i.Event, "refused") }))
+				require.NoError(p.t, err)
+				return poison, consume.ErrUnfinished
+			}
+		}
+	}
+	more, err := p.member.Store(ctx, batch)
+	require.Len(p.t, more, len(poison))
+	return more, err
+}
+
+// TestPoisonThatComesInParts is all dead-lettered and nothing else, or stops
+// the loop as soon as it is over the cap.
+func TestPoisonThatComesInParts(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		share float64
+		stops bool
+		asked int
+	}{
+		"within the cap": {0.9, false, 5},
+		"over the cap":   {0.5, true, 2},
+		"without a cap":  {1, false, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster, seen := broker(t, 1)
+			values := []string{"good-0", "refused-1", "refused-2", "bad-3", "refused-4", "refused-5", "good-6"}
+			for i := 7; i < 12; i++ {
+				values = append(values, fmt.Sprint("refused-", i))
+			}
+			produce(t, cluster, 0, append(values, "good-12")...)
+			m := newMember(t, seen)
+			m.cfg.BatchRows, m.cfg.BatchAge, m.cfg.PoisonShare = 13, time.Minute, c.share
+			sink := &pieces{member: m}
+			loop, err := consume.New(m.cfg, pipelinetest.Logger(t), prometheus.NewRegistry(), m.decode, sink, m)
+			require.NoError(t, err)
+			client := pipelinetest.Client(t, cluster, append(loop.Options(), pipelinetest.Watch(seen.committing))...)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- loop.Run(ctx, client) }()
+			if c.stops {
+				var capped *consume.PoisonCapError
+				require.ErrorAs(t, <-ended, &capped)
+				require.Equal(t, 3, capped.Poison)
+				require.Empty(t, seen.letterPlaces())
+				require.Empty(t, seen.committed())
+			} else {
+				committedAre(t, seen, map[int32]int64{0: 13})
+				cancel()
+				require.NoError(t, <-ended)
+				places := seen.letterPlaces()
+				slices.SortFunc(places, func(a, b at) int { return int(a.offset - b.offset) })
+				require.Equal(t, []at{{0, 1}, {0, 2}, {0, 3}, {0, 4}, {0, 5}, {0, 7}, {0, 8}, {0, 9}, {0, 10}, {0, 11}}, places)
+			}
+			require.Equal(t, c.asked, sink.asked)
+			cancel()
+		})
+	}
+}
