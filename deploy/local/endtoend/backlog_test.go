@@ -39,6 +39,7 @@ const (
 // hold, ClickHouse away and the broker slow, the consumer stays small, says
 // what it waits for, sets nothing aside, and goes on when it can.
 func TestABacklogFitsIntoMemory(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("memory is measured by /proc")
 	}
@@ -85,7 +86,7 @@ func TestABacklogFitsIntoMemory(t *testing.T) {
 // two of its copies.
 func fill(t *testing.T, s *stack.Stack, client *kgo.Client, records int) (events int) {
 	t.Helper()
-	registry, err := wire.NewRegistry("http://" + s.Config().Addrs.Registry)
+	registry, err := wire.NewRegistry(s.Config().RegistryURL())
 	require.NoError(t, err)
 	registered, err := registry.Register(t.Context(), schemas.ForecastTopic, schemas.MustAvro(forecast.SchemaFile))
 	require.NoError(t, err)
