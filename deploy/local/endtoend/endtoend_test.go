@@ -15,6 +15,7 @@ import (
 	"github.com/revstream/revstream/deploy/local/stack"
 	"github.com/revstream/revstream/deploy/local/status"
 	"github.com/revstream/revstream/deploy/local/tour"
+	"github.com/revstream/revstream/pipeline/consume"
 )
 
 // TestTour: what `make demo` shows, on less data.
@@ -90,10 +91,19 @@ func settled(t *testing.T, s *stack.Stack, people int64) status.Report {
 }
 
 // TestKilledConsumersLoseAndDoubleNothing: consumers and the ClickHouse front
-// are killed while they work.
+// are killed while they work, in groups of both protocols.
 func TestKilledConsumersLoseAndDoubleNothing(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, stack.Sources{Seed: 3, People: "3000", Users: 30})
+	for _, protocol := range []string{consume.ProtocolClassic, consume.ProtocolConsumer} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			killConsumers(t, newStackOf(t, stack.Sources{Seed: 3, People: "3000", Users: 30}, protocol))
+		})
+	}
+}
+
+func killConsumers(t *testing.T, s *stack.Stack) {
+	t.Helper()
 	_, err := s.Start(t.Context(), stack.Surroundings...)
 	require.NoError(t, err)
 	require.NoError(t, s.Prepare(t.Context()))

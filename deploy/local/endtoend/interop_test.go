@@ -39,7 +39,7 @@ func TestAnotherClientReadsTheTopics(t *testing.T) {
 		require.Zero(t, message.Value[0])
 		id := binary.BigEndian.Uint32(message.Value[1:])
 		if codecs[id] == nil {
-			codecs[id] = codec(t, s.Config().Addrs.Registry, id)
+			codecs[id] = codec(t, s.Config().RegistryURL(), id)
 		}
 		native, rest, err := codecs[id].NativeFromBinary(message.Value[5:])
 		require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestAnotherClientReadsTheTopics(t *testing.T) {
 // codec asks the registry for a schema as any HTTP client would.
 func codec(t *testing.T, registry string, id uint32) *goavro.Codec {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://%s/schemas/ids/%d", registry, id), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/schemas/ids/%d", registry, id), nil)
 	require.NoError(t, err)
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/revstream/revstream/deploy/local/stack"
+	"github.com/revstream/revstream/pipeline/consume"
 
 	// What the programs are made of: a cached result of these tests is stale
 	// when it changes, which go cannot know of programs that they build.
@@ -29,9 +30,16 @@ import (
 // look at processes from outside.
 var binDir string
 
+// root of the repository.
+var root string
+
 // peopleFile is a recorded answer of GET /v2/people to land, instead of the
 // project's own.
 var peopleFile = flag.String("people-file", filepath.Join("testdata", "people.json"), "recorded answer of GET /v2/people")
+
+// servers has every stack run Apache Kafka and Apicurio Registry in place of the
+// embedded broker and registry: `make test-kafka`.
+var servers = flag.Bool("servers", false, "run the stacks on Apache Kafka and Apicurio Registry, fetched by `make kafka`")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -39,7 +47,8 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	var err error
+	root, err = filepath.Abs(filepath.Join("..", "..", ".."))
 	if err == nil {
 		// Inside the workspace, so that the embedded ClickHouse finds its library.
 		err = os.MkdirAll(filepath.Join(root, "build"), 0o755)
@@ -66,9 +75,16 @@ func run(m *testing.M) int {
 // newStack makes a stack on free ports that is stopped with the test.
 func newStack(t *testing.T, sources stack.Sources) *stack.Stack {
 	t.Helper()
+	return newStackOf(t, sources, consume.ProtocolClassic)
+}
+
+// newStackOf is newStack with the consumers' group protocol.
+func newStackOf(t *testing.T, sources stack.Sources, protocol string) *stack.Stack {
+	t.Helper()
 	addrs, err := stack.FreeAddrs(t.Context())
 	require.NoError(t, err)
-	s, err := stack.New(stack.Config{Dir: t.TempDir(), BinDir: binDir, Addrs: addrs, Sources: sources})
+	instead := stack.Servers{Kafka: *servers, Apicurio: *servers, Libs: filepath.Join(root, "build"), GroupProtocol: protocol}
+	s, err := stack.New(stack.Config{Dir: t.TempDir(), BinDir: binDir, Addrs: addrs, Sources: sources, Servers: instead})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/revstream/revstream/deploy/local/ports"
+	"github.com/revstream/revstream/deploy/local/registry"
 )
 
 // Addrs are where the parts listen.
@@ -69,12 +70,24 @@ type Sources struct {
 	Drift bool `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Let the simulators change some of their data every few seconds." group:"Simulated data"`
 }
 
+// Servers says what takes the place of embedded parts. Java runs it, and
+// `make kafka` fetches it.
+type Servers struct {
+	Kafka    bool `name:"kafka" help:"Run Apache Kafka, three nodes, in place of the embedded broker." group:"Servers"`
+	Apicurio bool `name:"apicurio" help:"Run Apicurio Registry in place of the embedded registry." group:"Servers"`
+	// Libs is the folder of what `make kafka` has fetched.
+	Libs string `name:"libs" default:"build" type:"path" help:"Folder of what make kafka has fetched." group:"Servers"`
+	// GroupProtocol is what the consumers have as GROUP_PROTOCOL.
+	GroupProtocol string `name:"group-protocol" enum:"classic,consumer" default:"classic" help:"How consumers share partitions: classic, or consumer (KIP-848)." group:"Servers"`
+}
+
 // Config says where a stack is.
 type Config struct {
 	Dir     string // data, logs and the list of processes
 	BinDir  string // where the programs are
 	Addrs   Addrs
 	Sources Sources
+	Servers Servers
 }
 
 // BinDir is where the running program is, and its siblings with it.
@@ -100,7 +113,7 @@ const (
 func (c Config) Environment() []string {
 	env := []string{
 		"KAFKA_BROKERS=" + c.Addrs.Broker,
-		"SCHEMA_REGISTRY_URL=http://" + c.Addrs.Registry,
+		"SCHEMA_REGISTRY_URL=" + c.RegistryURL(),
 		"CLICKHOUSE_URL=" + c.ClickHouseURL(),
 		"CLARI_BASE_URL=http://" + c.Addrs.Clari + "/v4",
 		"CLARI_API_KEY=" + clariKey,
@@ -115,12 +128,23 @@ func (c Config) Environment() []string {
 		"WEBHOOK_ADDR=" + c.Addrs.Webhooks,
 		"POLL_INTERVAL=10s",
 	}
+	if c.Servers.GroupProtocol != "" {
+		env = append(env, "GROUP_PROTOCOL="+c.Servers.GroupProtocol)
+	}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "TZ", "CHDB_LIB"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
 	return env
+}
+
+// RegistryURL is the URL of the schema registry.
+func (c Config) RegistryURL() string {
+	if c.Servers.Apicurio {
+		return registry.URL(c.Addrs.Registry)
+	}
+	return "http://" + c.Addrs.Registry
 }
 
 // ClickHouseURL is the URL of the warehouse's database.

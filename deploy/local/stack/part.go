@@ -15,6 +15,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/deploy/local/kafka"
 )
 
 // Names of the parts.
@@ -51,23 +56,34 @@ func (s *Stack) part(name string) (part, error) {
 	data := func(part string) string { return filepath.Join(s.cfg.Dir, "data", part) }
 	switch name {
 	case Broker:
-		return part{name: name, flag: "broker-addr", addr: a.Broker, ready: dials(a.Broker),
-			args: []string{"embedded", "broker", "--addr=" + a.Broker, "--data-dir=" + data(name)}}, nil
+		p := part{name: name, flag: "broker-addr", addr: a.Broker, ready: dials(a.Broker),
+			args: []string{"embedded", "broker", "--addr=" + a.Broker, "--data-dir=" + data(name)}}
+		if s.cfg.Servers.Kafka {
+			p.ready = haveNodes(a.Broker, kafka.Nodes)
+			p.args = []string{"revstream-local", "kafka", "--addr=" + a.Broker, "--data-dir=" + data("kafka"),
+				"--kafka-lib=" + filepath.Join(s.cfg.Servers.Libs, "kafka", "lib")}
+		}
+		return p, nil
 	case Registry:
-		return part{name: name, flag: "registry-addr", addr: a.Registry, ready: answers(a.Registry, "/subjects"),
-			args: []string{"embedded", "registry", "--addr=" + a.Registry, "--data-dir=" + data(name)}}, nil
+		p := part{name: name, flag: "registry-addr", addr: a.Registry, ready: answers(s.cfg.RegistryURL() + "/subjects"),
+			args: []string{"embedded", "registry", "--addr=" + a.Registry, "--data-dir=" + data(name)}}
+		if s.cfg.Servers.Apicurio {
+			p.args = []string{"revstream-local", "registry", "--addr=" + a.Registry, "--data-dir=" + data("apicurio"),
+				"--registry-lib=" + filepath.Join(s.cfg.Servers.Libs, "registry", "lib")}
+		}
+		return p, nil
 	case ClickHouse:
-		return part{name: name, flag: "clickhouse-addr", addr: a.ClickHouse, ready: answers(a.ClickHouse, "/ping"),
+		return part{name: name, flag: "clickhouse-addr", addr: a.ClickHouse, ready: answers("http://" + a.ClickHouse + "/ping"),
 			args: []string{"embedded", "clickhouse", "--addr=" + a.ClickHouse, "--data-dir=" + data(name)}}, nil
 	case Clari:
 		src := s.cfg.Sources
-		return part{name: name, flag: "clari-addr", addr: a.Clari, ready: answers(a.Clari, "/_sim/stats"),
+		return part{name: name, flag: "clari-addr", addr: a.Clari, ready: answers("http://" + a.Clari + "/_sim/stats"),
 			args: []string{"revstream-local", "sim", "clari", "--addr=" + a.Clari, "--seed=" + fmt.Sprint(src.Seed),
 				"--users=" + strconv.Itoa(src.Users), "--drift=" + strconv.FormatBool(src.Drift)},
 			env: []string{"CLARI_API_KEY=" + clariKey}}, nil
 	case Salesloft:
 		src := s.cfg.Sources
-		return part{name: name, flag: "salesloft-addr", addr: a.Salesloft, ready: answers(a.Salesloft, "/_sim/stats"),
+		return part{name: name, flag: "salesloft-addr", addr: a.Salesloft, ready: answers("http://" + a.Salesloft + "/_sim/stats"),
 			args: []string{"revstream-local", "sim", "salesloft", "--addr=" + a.Salesloft, "--seed=" + fmt.Sprint(src.Seed),
 				"--people=" + src.People, "--drift=" + strconv.FormatBool(src.Drift)},
 			env: []string{"SALESLOFT_API_KEY=" + salesloftKey}}, nil
@@ -88,18 +104,18 @@ func (s *Stack) part(name string) (part, error) {
 // the embedded broker keeps a dynamic member that dies while its group forms.
 func (s *Stack) service(name, flag, addr string) part {
 	return part{name: name, flag: flag, addr: addr, args: []string{name},
-		env: []string{"HTTP_ADDR=" + addr, "GROUP_INSTANCE_ID=" + name}, ready: answers(addr, "/readyz")}
+		env: []string{"HTTP_ADDR=" + addr, "GROUP_INSTANCE_ID=" + name}, ready: answers("http://" + addr + "/readyz")}
 }
 
 // probe keeps no connections: the parts come and go.
 var probe = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // answers is ready when a GET is answered with 200.
-func answers(addr, path string) func(context.Context) error {
+func answers(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
-			return fmt.Errorf("asking %s: %w", addr, err)
+			return fmt.Errorf("asking %s: %w", url, err)
 		}
 		resp, err := probe.Do(req)
 		if err != nil {
@@ -141,5 +157,21 @@ func dials(addr string) func(context.Context) error {
 			return err
 		}
 		return conn.Close()
+	}
+}
+
+// haveNodes is ready when a broker is one of so many.
+func haveNodes(addr string, nodes int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RequestRetries(0))
+		if err != nil {
+			return fmt.Errorf("asking %s: %w", addr, err)
+		}
+		defer client.Close()
+		brokers, err := kadm.NewClient(client).ListBrokers(ctx)
+		if err == nil && len(brokers) < nodes {
+			err = fmt.Errorf("%d of %d nodes have joined", len(brokers), nodes)
+		}
+		return err
 	}
 }

@@ -86,8 +86,8 @@ func New(cfg Config) (*Stack, error) {
 		return s, nil
 	case err != nil:
 		return nil, err
-	case len(earlier.processes) > 0 && earlier.cfg.Addrs != cfg.Addrs:
-		return nil, errors.New("the stack runs on other addresses; `make down` stops it")
+	case len(earlier.processes) > 0 && (earlier.cfg.Addrs != cfg.Addrs || earlier.cfg.Servers != cfg.Servers):
+		return nil, errors.New("the stack runs on other addresses or servers; `make down` stops it")
 	}
 	s.processes = earlier.processes
 	return s, nil

@@ -86,7 +86,7 @@ func invalidForecast() (*forecast.Forecast, error) {
 // poison publishes what no producer of ours would, between records that are good.
 func (t *Tour) poison(ctx context.Context) (string, error) {
 	before := t.counts["forecast"]
-	registry, err := wire.NewRegistry("http://" + t.stack.Config().Addrs.Registry)
+	registry, err := wire.NewRegistry(t.stack.Config().RegistryURL())
 	if err != nil {
 		return "", err
 	}

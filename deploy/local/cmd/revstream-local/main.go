@@ -19,7 +19,10 @@ type settings struct {
 	Status statusCommand `cmd:"" help:"Show processes, topics, lag, rows and dead letters."`
 	Demo   demoCommand   `cmd:"" help:"Run a tour through the pipeline in a temporary folder, and check every number."`
 	Kafka  kafkaCommand  `cmd:"" help:"Run an Apache Kafka cluster of three nodes on this machine, alone or for a command."`
-	Sim    struct {
+
+	Registry registryCommand `cmd:"" help:"Run Apicurio Registry on this machine, alone or for a command."`
+
+	Sim struct {
 		Clari     clariCommand     `cmd:"" help:"Simulate Clari."`
 		Salesloft salesloftCommand `cmd:"" help:"Simulate Salesloft."`
 	} `cmd:"" help:"Simulate a source."`
@@ -34,7 +37,8 @@ func main() {
 	var s settings
 	daemon.Main("revstream-local", "Runs the whole pipeline on one machine.", &s, func(ctx context.Context, rt *daemon.Runtime) error {
 		commands := map[string]command{
-			"up": &s.Up, "down": &s.Down, "status": &s.Status, "demo": &s.Demo, "kafka": &s.Kafka, "kafka <command>": &s.Kafka, "sim clari": &s.Sim.Clari, "sim salesloft": &s.Sim.Salesloft,
+			"up": &s.Up, "down": &s.Down, "status": &s.Status, "demo": &s.Demo, "kafka": &s.Kafka, "kafka <command>": &s.Kafka,
+			"registry": &s.Registry, "registry <command>": &s.Registry, "sim clari": &s.Sim.Clari, "sim salesloft": &s.Sim.Salesloft,
 		}
 		return commands[rt.Command].run(ctx, rt)
 	})
@@ -49,6 +53,7 @@ type upCommand struct {
 	folder
 	stack.Addrs
 	stack.Sources
+	stack.Servers
 }
 
 func (c *upCommand) run(ctx context.Context, _ *daemon.Runtime) error {
@@ -56,7 +61,7 @@ func (c *upCommand) run(ctx context.Context, _ *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	s, err := stack.New(stack.Config{Dir: c.Dir, BinDir: bin, Addrs: c.Addrs, Sources: c.Sources})
+	s, err := stack.New(stack.Config{Dir: c.Dir, BinDir: bin, Addrs: c.Addrs, Sources: c.Sources, Servers: c.Servers})
 	if err != nil {
 		return err
 	}
