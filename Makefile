@@ -66,10 +66,11 @@ $(ENGINE): deploy/embedded/package.json deploy/embedded/package-lock.json
 	  echo "npm ci --prefix deploy/embedded --loglevel=verbose says why." >&2; exit 1; }
 	@touch $@
 
-KAFKA := build/kafka/lib/.fetched
+KAFKA    := build/kafka/lib/.fetched
+APICURIO := build/registry/lib/.fetched
 
 .PHONY: kafka
-kafka: $(KAFKA) ## Fetch Apache Kafka's jars, for the suites that run on it (needs Java 17 and Maven)
+kafka: $(KAFKA) $(APICURIO) ## Fetch Apache Kafka and Apicurio Registry, for the suites that run on them (needs Java 17 and Maven)
 
 $(KAFKA): deploy/local/kafka/pom.xml
 	@for tool in java mvn; do command -v $$tool >/dev/null 2>&1 || { \
@@ -77,6 +78,23 @@ $(KAFKA): deploy/local/kafka/pom.xml
 	rm -rf $(@D)
 	mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(@D)
 	@touch $@
+
+$(APICURIO): deploy/local/registry/pom.xml | $(KAFKA)
+	rm -rf build/registry/lib build/registry/target
+	mvn --quiet --batch-mode -f $< dependency:unpack -DoutputDirectory=$(CURDIR)/$(@D)
+	@touch $@
+
+# The packages whose tests talk to a broker or to a registry, one test at a time: they share both.
+ON_KAFKA := pipeline/consume pipeline/deadletter pipeline/snapshot producers/cmd/provision producers/forecast producers/people \
+  producers/publish producers/state consumers/service dlq-replayer/desk dlq-replayer/cmd/dlq-replayer
+
+.PHONY: test-kafka
+test-kafka: build $(KAFKA) $(APICURIO) ## Run the integration and end-to-end tests on Apache Kafka and Apicurio Registry
+	@rm -rf build/kafka/test build/registry/test
+	$(BIN)/revstream-local kafka --addr= --data-dir=build/kafka/test -- \
+	  $(BIN)/revstream-local registry --addr= --data-dir=build/registry/test -- \
+	  go test -count=1 -p 1 -parallel 1 -timeout=15m $(addprefix ./,$(ON_KAFKA))
+	go test -count=1 -parallel 1 -timeout=15m ./deploy/local/endtoend -servers
 
 # The runs of the checker. SEED repeats one; SECONDS is how long faults come for.
 SEED    ?= 0
