@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -52,6 +53,7 @@ func (w testWriter) Write(line []byte) (int, error) {
 func Registry(t testing.TB) string {
 	t.Helper()
 	if url := os.Getenv("TEST_SCHEMA_REGISTRY_URL"); url != "" {
+		t.Cleanup(http.DefaultClient.CloseIdleConnections)
 		client, err := sr.NewClient(sr.URLs(url))
 		require.NoError(t, err)
 		subjects, err := client.Subjects(t.Context())

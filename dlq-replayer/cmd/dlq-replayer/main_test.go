@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -33,6 +34,7 @@ var version = time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
 type bench struct {
 	cluster  *pipelinetest.Cluster
 	registry string
+	schema   int // its ID
 	desk     *desk.Desk
 }
 
@@ -46,6 +48,7 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	schema, err := registry.Register(t.Context(), schemas.PeopleTopic, schemas.MustAvro(people.SchemaFile))
 	require.NoError(t, err)
+	b.schema = schema.ID
 	letter := func(id int64, updated time.Time, cut int, reason string) consume.Poison {
 		name := "Zebedee"
 		p := &people.Person{PersonID: id, FirstName: &name, UpdatedAt: &updated}
@@ -112,7 +115,7 @@ func TestShow(t *testing.T) {
 	text, err = b.run(t, &showCommand{ID: id(1), RegistryURL: secret.Ref(b.registry)})
 	require.NoError(t, err)
 	require.Contains(t, text, "cannot be decoded: corrupt_value")
-	require.Contains(t, text, "00000000  00 00 00 00 01 ")
+	require.Contains(t, text, fmt.Sprintf("00000000  % x ", binary.BigEndian.AppendUint32([]byte{0}, uint32(b.schema))))
 	require.Contains(t, text, "--reveal shows them")
 	require.NotContains(t, text, "Zeb")
 	text, err = b.run(t, &showCommand{ID: id(1), RegistryURL: secret.Ref(b.registry), JSON: true, Reveal: true})
