@@ -21,9 +21,11 @@ import (
 	tables "github.com/revstream/revstream/consumers/forecast"
 	"github.com/revstream/revstream/consumers/service"
 	"github.com/revstream/revstream/pipeline/clickhousesink"
+	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/forecast"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -49,6 +51,7 @@ type place struct {
 }
 
 // newWorkload makes 72 records: 9 users with 6 versions each in random order,
+// the last user's newest a delete,
 // every fourth record twice, and 4 that are poison, truncated or under a foreign key.
 func newWorkload(s *stack) workload {
 	w := workload{ends: map[int32]int64{}, events: map[string]string{}, at: map[place]string{}, newest: map[string]string{}, poison: map[place][]byte{}}
@@ -64,6 +67,9 @@ func newWorkload(s *stack) workload {
 		partition := int32(n % stepPartitions)
 		value := fmt.Sprintf("%d.%d", n%9, version)
 		f := s.forecast(user, value, version)
+		if user == "u8" && version == 6 {
+			require.NoError(s.t, event.Seal(f, event.Delete, time.UnixMicro(version), time.UnixMicro(version), "run"))
+		}
 		for range 1 + (i+1)%4/3 {
 			p := add(s.record(f), partition)
 			w.at[p] = f.EventID.String()
@@ -78,6 +84,7 @@ func newWorkload(s *stack) workload {
 			w.poison[add(bad, partition)] = bad.Value
 		}
 	}
+	delete(w.newest, "u8")
 	return w
 }
 
@@ -104,6 +111,10 @@ func newSteps(t *testing.T, shared *stack, w workload) *steps {
 		s.sql(fmt.Sprintf("CREATE TABLE %s_%s AS forecast_%s", s.prefix, table, table))
 	}
 	s.produce(w.records...)
+	if own.cfg.GroupProtocol == consume.ProtocolConsumer { // where the pace of the heartbeats is the broker's
+		_, err := s.admin.AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Name: "group.consumer.heartbeat.interval.ms", Value: new("50")}})
+		require.NoError(t, err)
+	}
 	return s
 }
 
@@ -191,6 +202,17 @@ func (s *steps) committed() map[int32]int64 {
 // evict takes a dead process's membership away, as its session's end would.
 func (s *steps) evict() {
 	s.t.Helper()
+	if s.cfg.GroupProtocol == consume.ProtocolConsumer {
+		groups, err := s.admin.DescribeConsumerGroups(s.t.Context(), stepGroup)
+		require.NoError(s.t, err)
+		for _, m := range groups[stepGroup].Members {
+			leave := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+			leave.Group, leave.MemberID, leave.MemberEpoch = stepGroup, m.MemberID, -1
+			_, err := leave.RequestWith(s.t.Context(), s.producer)
+			require.NoError(s.t, err)
+		}
+		return
+	}
 	groups, err := s.admin.DescribeGroups(s.t.Context(), stepGroup)
 	require.NoError(s.t, err)
 	leave := kmsg.NewPtrLeaveGroupRequest()
@@ -282,7 +304,28 @@ func (s *steps) complete(once bool) {
 // time was an offset committed before what it stands for was stored.
 func TestEveryStepMayFail(t *testing.T) {
 	t.Parallel()
+	// Idle fetches go on for as long as the run, and each connection begins
+	// with its ApiVersions: of these a few will do.
+	failEveryStep(t, consume.ProtocolClassic, map[string]int{"Fetch": 4, "ApiVersions": 2},
+		"Fetch", "OffsetCommit", "Produce", "JoinGroup", "SyncGroup", "look up", "insert into current", "insert into history", "insert into ledger", "ask the registry")
+}
+
+// TestEveryStepOfTheConsumerProtocolMayFail: of KIP-848 what differs.
+func TestEveryStepOfTheConsumerProtocolMayFail(t *testing.T) {
+	t.Parallel()
+	failEveryStep(t, consume.ProtocolConsumer, map[string]int{
+		"Fetch": 1, "ApiVersions": 0, "Metadata": 0, "Produce": 0, "InitProducerId": 0, "ask the registry": 0, "say hello": 0,
+		"look up": 0, "insert into current": 0, "insert into history": 0, "insert into ledger": 1,
+		"ConsumerGroupHeartbeat": 6,
+	}, "ConsumerGroupHeartbeat", "OffsetFetch", "OffsetCommit")
+}
+
+// failEveryStep fails each call of a run but those beyond the most of their
+// kind. The run must make calls of the needed kinds.
+func failEveryStep(t *testing.T, protocol string, most map[string]int, needed ...string) {
+	t.Helper()
 	shared := newStack(t)
+	shared.cfg.GroupProtocol = protocol
 	w := newWorkload(shared)
 	require.Len(t, w.poison, 4)
 
@@ -292,16 +335,13 @@ func TestEveryStepMayFail(t *testing.T) {
 	s.complete(true)
 	kinds := map[string]bool{}
 	var plan []call
-	// Idle fetches go on for as long as the run, and each connection begins
-	// with its ApiVersions: of these a few will do.
-	most := map[string]int{"Fetch": 4, "ApiVersions": 2}
 	for _, c := range clean.calls {
 		kinds[c.kind] = true
 		if n, limited := most[c.kind]; !limited || c.nth <= n {
 			plan = append(plan, c)
 		}
 	}
-	for _, kind := range []string{"Fetch", "OffsetCommit", "Produce", "JoinGroup", "SyncGroup", "look up", "insert into current", "insert into history", "insert into ledger", "ask the registry"} {
+	for _, kind := range needed {
 		require.True(t, kinds[kind], "the run makes no call to %s", kind)
 	}
 
