@@ -270,7 +270,7 @@ func TestFlawedLettersAreSkipped(t *testing.T) {
 func TestALetterThatItsTopicRefusesStandsAlone(t *testing.T) {
 	t.Parallel()
 	cluster := pipelinetest.Kafka(t, 2, peopleDLQ, schemas.DLQDecisionsTopic)
-	_, err := kadm.NewClient(pipelinetest.Client(t, cluster)).CreateTopic(t.Context(), 2, -1, map[string]*string{"max.message.bytes": kadm.StringPtr("4000")}, schemas.PeopleTopic)
+	_, err := kadm.NewClient(pipelinetest.Client(t, cluster)).CreateTopic(t.Context(), 2, -1, map[string]*string{"max.message.bytes": new("4000")}, schemas.PeopleTopic)
 	require.NoError(t, err)
 	letters := peopleLetters(9)
 	large := poison(schemas.PeopleTopic, 9, "too_large")

@@ -119,11 +119,9 @@ func TestARevokedPartitionIsNeverCommittedByItsOldOwner(t *testing.T) {
 func TestTheProtocolIsTheOneAskedFor(t *testing.T) {
 	t.Parallel()
 	onBothProtocols(t, 1, func(t *testing.T, w world) {
-		beats := w.Fault(kfake.Fault{Keys: []kmsg.Key{w.heartbeat()}, Group: group, Observe: true, Count: -1})
-		joins := w.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Group: group, Observe: true, Count: -1})
 		m := w.member(t).start(w.Cluster)
-		until(t, func() bool { return m.owns() == 1 && beats.Hits() > 0 }, "the member has its partition")
-		require.Equal(t, w.protocol == consume.ProtocolClassic, joins.Hits() > 0)
+		until(t, func() bool { return m.owns() == 1 && w.seen.hasAsked(w.heartbeat()) }, "the member has its partition")
+		require.Equal(t, w.protocol == consume.ProtocolClassic, w.seen.hasAsked(kmsg.JoinGroup))
 		m.stop()
 	})
 }

@@ -49,6 +49,7 @@ type ledger struct {
 	stored  [][]at     // batches, in the order of their ends
 	letters []consume.Poison
 	commits []commit
+	asked   map[kmsg.Key]int // requests of the members
 	wrong   []string
 }
 
@@ -56,7 +57,7 @@ type ledger struct {
 func broker(t *testing.T, partitions int32) (*pipelinetest.Cluster, *ledger) {
 	t.Helper()
 	cluster := pipelinetest.Kafka(t, partitions, topic)
-	seen := &ledger{settled: make(map[at]int)}
+	seen := &ledger{settled: make(map[at]int), asked: make(map[kmsg.Key]int)}
 	t.Cleanup(func() {
 		seen.mu.Lock()
 		defer seen.mu.Unlock()
@@ -67,12 +68,13 @@ func broker(t *testing.T, partitions int32) (*pipelinetest.Cluster, *ledger) {
 
 // committing sees each request of a member before it is sent.
 func (l *ledger) committing(req kmsg.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked[kmsg.Key(req.Key())]++
 	r, ok := req.(*kmsg.OffsetCommitRequest)
 	if !ok {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	c := commit{member: r.MemberID, ends: make(map[int32]int64)}
 	for _, p := range r.Topics[0].Partitions {
 		c.ends[p.Partition] = p.Offset
@@ -94,6 +96,13 @@ func (l *ledger) committed() map[int32]int64 {
 		maps.Copy(ends, c.ends)
 	}
 	return ends
+}
+
+// hasAsked says whether a member has sent a request of this kind.
+func (l *ledger) hasAsked(key kmsg.Key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked[key] > 0
 }
 
 func (l *ledger) sizes() []int {
