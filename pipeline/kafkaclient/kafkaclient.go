@@ -66,6 +66,9 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...kgo
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression(), kgo.NoCompression()),
 
+		// A load balancer or a proxy before a broker that is away accepts and closes. The client would take that for a
+		// wrong setting, give up what it was told to produce, and leave its group; it still warns of it.
+		kgo.AlwaysRetryEOF(),
 		kgo.DialTimeout(10 * time.Second),
 		kgo.RequestTimeoutOverhead(10 * time.Second),
 		kgo.ConnIdleTimeout(5 * time.Minute),
