@@ -253,8 +253,10 @@ func (w *World) Close(ctx context.Context) error {
 	if w.client != nil {
 		w.client.Close()
 	}
-	if w.Kafka != nil {
-		errs = append(errs, w.Kafka.Stop(ctx))
+	for id := 1; id <= kafka.Nodes; id++ {
+		if w.Kafka != nil && w.Kafka.Process(id) != nil {
+			errs = append(errs, w.Kafka.Process(id).Kill()) // nodes that stop wait for each other, and their data is of no use
+		}
 	}
 	w.Network.Close()
 	if w.Warehouse != nil {
