@@ -304,6 +304,7 @@ func (s *steps) complete(once bool) {
 // time was an offset committed before what it stands for was stored.
 func TestEveryStepMayFail(t *testing.T) {
 	t.Parallel()
+	pipelinetest.NeedKfake(t)
 	// Idle fetches go on for as long as the run, and each connection begins
 	// with its ApiVersions: of these a few will do.
 	failEveryStep(t, consume.ProtocolClassic, map[string]int{"Fetch": 4, "ApiVersions": 2},
@@ -313,6 +314,7 @@ func TestEveryStepMayFail(t *testing.T) {
 // TestEveryStepOfTheConsumerProtocolMayFail: of KIP-848 what differs.
 func TestEveryStepOfTheConsumerProtocolMayFail(t *testing.T) {
 	t.Parallel()
+	pipelinetest.NeedKfake(t)
 	failEveryStep(t, consume.ProtocolConsumer, map[string]int{
 		"Fetch": 1, "ApiVersions": 0, "Metadata": 0, "Produce": 0, "InitProducerId": 0, "ask the registry": 0, "say hello": 0,
 		"look up": 0, "insert into current": 0, "insert into history": 0, "insert into ledger": 1,
@@ -384,6 +386,7 @@ func failEveryStep(t *testing.T, protocol string, most map[string]int, needed ..
 // TestKafkaMayAnswerWithErrors: each of these twice in a row.
 func TestKafkaMayAnswerWithErrors(t *testing.T) {
 	t.Parallel()
+	pipelinetest.NeedKfake(t)
 	shared := newStack(t)
 	w := newWorkload(shared)
 	dlq := schemas.DLQTopic(schemas.ForecastTopic)

@@ -183,7 +183,7 @@ func TestBadInputIsDeadLetteredAndItsNeighboursLand(t *testing.T) {
 		name, reason, key string
 		value             []byte
 	}{
-		{"corrupt", wire.ReasonCorrupt, "k", append([]byte{0, 0, 0, 0, 1}, "\xff\xff\xff garbage"...)},
+		{"corrupt", wire.ReasonCorrupt, "k", append(good[:5:5], "\xff\xff\xff garbage"...)},
 		{"no value", wire.ReasonTruncated, "k", nil},
 		{"truncated header", wire.ReasonTruncated, "k", good[:3]},
 		{"truncated body", wire.ReasonCorrupt, "k", good[:len(good)-2]},
