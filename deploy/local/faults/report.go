@@ -62,6 +62,9 @@ func (r Report) Wrong() []string {
 			wrong = append(wrong, fmt.Sprintf("%s: %d", c.name, c.count))
 		}
 	}
+	if r.Samples == 0 {
+		wrong = append(wrong, "the committed offsets were never sampled")
+	}
 	if r.MaxRSS > MemoryBound {
 		wrong = append(wrong, fmt.Sprintf("memory: %.0f MiB, over %d", r.MaxRSS, MemoryBound))
 	}
