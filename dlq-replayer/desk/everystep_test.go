@@ -108,7 +108,7 @@ func TestFailEveryStep(t *testing.T) {
 			t.Parallel()
 			step, stride, last := int64(1), int64(1), false
 			if pipelinetest.Apache() { // a run takes a second
-				stride = 6
+				stride = 10
 			}
 			if name == refusedByBroker {
 				pipelinetest.NeedKfake(t)
