@@ -94,7 +94,7 @@ test-kafka: build $(KAFKA) $(APICURIO) ## Run the integration and end-to-end tes
 	$(BIN)/revstream-local kafka --addr= --data-dir=build/kafka/test -- \
 	  $(BIN)/revstream-local registry --addr= --data-dir=build/registry/test -- \
 	  go test -count=1 -p 1 -parallel 1 -timeout=15m $(addprefix ./,$(ON_KAFKA))
-	go test -count=1 -parallel 2 -timeout=15m ./deploy/local/endtoend -servers
+	go test -count=1 -parallel 1 -timeout=15m ./deploy/local/endtoend -servers
 
 # The runs of the checker. SEED repeats one; SECONDS is how long faults come for.
 SEED    ?= 0

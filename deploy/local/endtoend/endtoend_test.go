@@ -37,6 +37,7 @@ func TestStackSurvivesARestart(t *testing.T) {
 	up(t, s)
 	all := len(stack.Surroundings) + len(stack.Services)
 	require.Len(t, s.Processes(), all)
+	cycleEnded(t, s)
 	before := settled(t, s, 50)
 
 	again, err := stack.Open(s.Config().Dir) // as another command does
@@ -65,6 +66,17 @@ func up(t *testing.T, s *stack.Stack) {
 	require.NoError(t, s.Prepare(t.Context()))
 	_, err = s.Start(t.Context(), stack.Services...)
 	require.NoError(t, err)
+}
+
+// cycleEnded waits until the forecast producer has exported each of its quarters.
+func cycleEnded(t *testing.T, s *stack.Stack) {
+	t.Helper()
+	const quarters = "5" // the default of CLARI_QUARTERS
+	require.Eventually(t, func() bool {
+		answer, err := status.Query(t.Context(), s.Config().ClickHouseURL(), "SELECT count() FROM export_runs WHERE entity = 'forecast'")
+		require.NoError(t, err)
+		return strings.TrimSpace(answer) == quarters
+	}, time.Minute, 100*time.Millisecond)
 }
 
 // settled waits until so many people are in ClickHouse, and everything else

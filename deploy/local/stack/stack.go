@@ -19,6 +19,7 @@ import (
 
 const (
 	startPatience = 60 * time.Second
+	javaPatience  = 3 * time.Minute // on a busy machine: several virtual machines at once
 	stopPatience  = 40 * time.Second
 )
 
@@ -80,6 +81,9 @@ func New(cfg Config) (*Stack, error) {
 		return nil, err
 	}
 	s := &Stack{cfg: cfg, patience: startPatience}
+	if cfg.Servers.Kafka || cfg.Servers.Apicurio {
+		s.patience = javaPatience
+	}
 	earlier, err := Open(cfg.Dir)
 	switch {
 	case errors.Is(err, ErrNoStack):
