@@ -105,10 +105,10 @@ func (p *Process) Stop(ctx context.Context) error {
 	}
 }
 
-// PeakMemory is the largest resident set that the process has had, in bytes; 0
+// PeakMemory is the largest resident set that a process has had, in bytes; 0
 // where the system does not tell, or the process has ended.
-func (p *Process) PeakMemory() int64 {
-	raw, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID()) + "/status")
+func PeakMemory(pid int) int64 {
+	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return 0
 	}

@@ -167,7 +167,7 @@ func (p *Part) look(ctx context.Context) error {
 }
 
 // measure takes note of the memory of this life. The caller holds the lock.
-func (p *Part) measure() { p.peak = max(p.peak, p.process.PeakMemory()) }
+func (p *Part) measure() { p.peak = max(p.peak, process.PeakMemory(p.process.PID())) }
 
 // program that it is an instance of.
 func (p *Part) program() string { return filepath.Base(p.args[0]) }
