@@ -101,7 +101,7 @@ SEED    ?= 0
 SECONDS ?= 480
 EVENTS  ?= 1000000
 KILLS   ?= 230
-FAULTS   = $(BIN)/faults run --seed=$(SEED) --duration=$(SECONDS)s
+FAULTS   = $(BIN)/faults run --seed=$(SEED) --duration=$(SECONDS)s $(ARGS)
 
 .PHONY: kcat
 kcat:

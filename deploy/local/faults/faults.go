@@ -34,6 +34,8 @@ type Config struct {
 	Dir      string `name:"dir" default:"build/faults" type:"path" help:"Folder of the run's data and logs; emptied first."`
 	BinDir   string `kong:"-"` // programs
 	KafkaLib string `name:"kafka-lib" env:"KAFKA_LIB" default:"build/kafka/lib" type:"path" help:"Folder of Kafka's jars; make kafka fetches them."`
+	Apicurio bool   `name:"apicurio" help:"Run Apicurio Registry in place of the embedded registry."`
+	Registry string `name:"registry-lib" env:"REGISTRY_LIB" default:"build/registry/lib" type:"path" help:"Folder of Apicurio Registry; make kafka fetches it."`
 	ChdbLib  string `name:"chdb-lib" env:"CHDB_LIB" placeholder:"FILE" help:"Library of the embedded ClickHouse, where it is not found by itself."`
 	Mutant   string `kong:"-"` // that the consumers of BinDir are
 }
@@ -76,10 +78,12 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger, out io.Writer) (R
 		return r.report, fmt.Errorf("emptying the folder of the run: %w", err)
 	}
 	fmt.Fprintf(out, "seed %d: %d events, %d kills in %s, group protocol %s\n", cfg.Seed, cfg.Events, cfg.Kills, cfg.Duration, cfg.Protocol)
+	parts := world.Config{Dir: cfg.Dir, BinDir: cfg.BinDir, KafkaLib: cfg.KafkaLib, ChdbLib: cfg.ChdbLib, Members: cfg.Members, Protocol: cfg.Protocol}
+	if cfg.Apicurio {
+		parts.RegistryLib = cfg.Registry
+	}
 	var err error
-	r.world, err = world.New(ctx, world.Config{
-		Dir: cfg.Dir, BinDir: cfg.BinDir, KafkaLib: cfg.KafkaLib, ChdbLib: cfg.ChdbLib, Members: cfg.Members, Protocol: cfg.Protocol,
-	})
+	r.world, err = world.New(ctx, parts)
 	if err == nil {
 		err = r.all(ctx, out)
 	}

@@ -27,20 +27,17 @@ type Config struct {
 // URL is that of the Confluent-compatible API of a registry at an address.
 func URL(addr string) string { return "http://" + addr + "/apis/ccompat/v7" }
 
-// Start starts the registry, with the data of an earlier one in the folder, and waits until it answers.
-func Start(ctx context.Context, cfg Config) (*process.Process, error) {
+// Spec says how to start a registry, with the data of an earlier one in its folder.
+func Spec(cfg Config) (spec process.Spec, err error) {
 	jars, err := filepath.Glob(filepath.Join(cfg.Lib, "apicurio-registry-app-*-runner.jar"))
 	if err != nil || len(jars) != 1 {
-		return nil, fmt.Errorf("%s has no Apicurio Registry; `make kafka` fetches it", cfg.Lib)
-	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the registry's folder: %w", err)
+		return spec, fmt.Errorf("%s has no Apicurio Registry; `make kafka` fetches it", cfg.Lib)
 	}
 	host, port, err := net.SplitHostPort(cfg.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("the registry's address: %w", err)
+		return spec, fmt.Errorf("the registry's address: %w", err)
 	}
-	p, err := process.Start(process.Spec{
+	return process.Spec{
 		Name: "apicurio", Log: filepath.Join(cfg.Dir, "log"),
 		Args: []string{
 			"java", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", // starts fast, and leaves the cores to others
@@ -50,7 +47,16 @@ func Start(ctx context.Context, cfg Config) (*process.Process, error) {
 			"QUARKUS_HTTP_HOST="+host, "QUARKUS_HTTP_PORT="+port, "QUARKUS_HTTP_ACCESS_LOG_ENABLED=false",
 			"APICURIO_DATASOURCE_URL=jdbc:h2:file:"+filepath.Join(cfg.Dir, "data"),
 			"APICURIO_DATASOURCE_JDBC_INITIAL_SIZE=1", "APICURIO_DATASOURCE_JDBC_MIN_SIZE=1", "APICURIO_DATASOURCE_JDBC_MAX_SIZE=10"),
-	})
+	}, nil
+}
+
+// Start starts the registry and waits until it answers.
+func Start(ctx context.Context, cfg Config) (*process.Process, error) {
+	spec, err := Spec(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p, err := process.Start(spec)
 	if err != nil {
 		return nil, fmt.Errorf("starting Apicurio Registry (is Java 17 or newer installed?): %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/revstream/revstream/deploy/local/faults/network"
 	"github.com/revstream/revstream/deploy/local/kafka"
 	"github.com/revstream/revstream/deploy/local/ports"
+	"github.com/revstream/revstream/deploy/local/registry"
 )
 
 // Kinds of client of Kafka. Each has listeners of its own, so that its way can
@@ -51,7 +52,9 @@ type Config struct {
 	Dir      string // data and logs; must be new
 	BinDir   string // the programs
 	KafkaLib string // jars
-	ChdbLib  string // the embedded ClickHouse's library; empty: its program finds it
+	// RegistryLib is the folder of Apicurio Registry, to run it in place of the embedded registry; else empty.
+	RegistryLib string
+	ChdbLib     string // the embedded ClickHouse's library; empty: its program finds it
 
 	Members  int    // consumers of each group
 	Protocol string // of the groups: classic or consumer
@@ -116,7 +119,7 @@ func (w *World) startKafka(ctx context.Context) (err error) {
 func (w *World) Brokers() []string { return w.Kafka.Addrs(checker) }
 
 // RegistryURL and ClickHouseURL are where the checker finds them.
-func (w *World) RegistryURL() string { return "http://" + w.registry }
+func (w *World) RegistryURL() string { return w.registryURL(w.registry) }
 
 // ClickHouseURL names the database as its path.
 func (w *World) ClickHouseURL() string { return "http://" + w.clickhouse + "/" + database }
@@ -125,9 +128,25 @@ func (w *World) startRegistry(ctx context.Context) (err error) {
 	if w.registry, err = ports.Free(ctx); err != nil {
 		return err
 	}
-	w.Registry = w.part("registry", []string{"embedded", "registry", "--addr=" + w.registry, "--data-dir=" + filepath.Join(w.cfg.Dir, "registry")})
-	w.Registry.up = answers("http://" + w.registry + "/subjects")
+	dir := filepath.Join(w.cfg.Dir, "registry")
+	w.Registry = w.part("registry", []string{"embedded", "registry", "--addr=" + w.registry, "--data-dir=" + dir})
+	if w.cfg.RegistryLib != "" {
+		spec, err := registry.Spec(registry.Config{Addr: w.registry, Dir: dir, Lib: w.cfg.RegistryLib})
+		if err != nil {
+			return err
+		}
+		w.Registry.args, w.Registry.env = spec.Args, func() []string { return spec.Env }
+	}
+	w.Registry.up = answers(w.registryURL(w.registry) + "/subjects")
 	return w.Registry.Start(ctx)
+}
+
+// registryURL is that of the registry's API at its own address or at a proxy's.
+func (w *World) registryURL(addr string) string {
+	if w.cfg.RegistryLib != "" {
+		return registry.URL(addr)
+	}
+	return "http://" + addr
 }
 
 func (w *World) startClickHouse(ctx context.Context) (err error) {
@@ -153,7 +172,7 @@ func (w *World) prepare(ctx context.Context) error {
 	w.env[checker] = w.settings(w.Brokers(), w.registry, w.clickhouse)
 	for _, kind := range []string{producers, consumers, replayers} {
 		name := strings.ToLower(kind)
-		registry, err := w.Network.Place(ctx, name+"-registry", w.registry)
+		registryAddr, err := w.Network.Place(ctx, name+"-registry", w.registry)
 		if err != nil {
 			return err
 		}
@@ -163,7 +182,7 @@ func (w *World) prepare(ctx context.Context) error {
 				return err
 			}
 		}
-		w.env[kind] = w.settings(w.Kafka.Addrs(kind), registry, clickhouse)
+		w.env[kind] = w.settings(w.Kafka.Addrs(kind), registryAddr, clickhouse)
 	}
 	if _, err := w.run(ctx, checker, "", "provision"); err != nil {
 		return err
@@ -173,10 +192,10 @@ func (w *World) prepare(ctx context.Context) error {
 }
 
 // settings are the environment of a kind of client.
-func (w *World) settings(brokers []string, registry, clickhouse string) []string {
+func (w *World) settings(brokers []string, registryAddr, clickhouse string) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "HTTP_ADDR=",
-		"KAFKA_BROKERS=" + strings.Join(brokers, ","), "SCHEMA_REGISTRY_URL=http://" + registry,
+		"KAFKA_BROKERS=" + strings.Join(brokers, ","), "SCHEMA_REGISTRY_URL=" + w.registryURL(registryAddr),
 	}
 	if clickhouse != "" {
 		env = append(env, "CLICKHOUSE_URL=http://"+clickhouse+"/"+database)
