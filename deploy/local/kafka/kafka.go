@@ -103,13 +103,23 @@ func (c *Cluster) place(ctx context.Context, n *node, listener string) (err erro
 	return nil
 }
 
+// newID makes the ID of a cluster: a UUID in the form that Kafka writes. One that begins
+// with a dash would be an option to Kafka's own tools.
+func newID() string {
+	for {
+		id := uuid.New()
+		if text := encoding.EncodeToString(id[:]); text[0] != '-' {
+			return text
+		}
+	}
+}
+
 // identify reads the ID that the cluster has had from its first start, or gives it one.
 func (c *Cluster) identify() error {
 	path := filepath.Join(c.cfg.Dir, "cluster.id")
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		id := uuid.New()
-		raw = []byte(encoding.EncodeToString(id[:]))
+		raw = []byte(newID())
 		err = os.WriteFile(path, raw, 0o644)
 	}
 	if err != nil {
