@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,6 +39,41 @@ type Config struct {
 	Registry string `name:"registry-lib" env:"REGISTRY_LIB" default:"build/registry/lib" type:"path" help:"Folder of Apicurio Registry; make kafka fetches it."`
 	ChdbLib  string `name:"chdb-lib" env:"CHDB_LIB" placeholder:"FILE" help:"Library of the embedded ClickHouse, where it is not found by itself."`
 	Mutant   string `kong:"-"` // that the consumers of BinDir are
+}
+
+// shortest is the least time in which a zombie can sleep for longer than its session and wake up.
+const shortest = 30 * time.Second
+
+func (c Config) validate() error {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New(what))
+		}
+	}
+	need(c.Events >= 1000, "--events must be at least 1000 (or FAULTS_EVENTS)")
+	need(c.Kills >= 0, "--kills must not be negative (or FAULTS_KILLS)")
+	need(c.Duration >= shortest, "--duration must be at least "+shortest.String()+" (or FAULTS_DURATION)")
+	need(c.Members >= 2, "--members must be at least 2")
+	return errors.Join(errs...)
+}
+
+// empty removes what an earlier run has left in its folder, and nothing else.
+func (c Config) empty() error {
+	entries, err := os.ReadDir(c.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && len(entries) > 0 && !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == "kafka" }) {
+		err = errors.New("it is not empty, and not of an earlier run; choose another with --dir")
+	}
+	if err == nil {
+		err = os.RemoveAll(c.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("emptying the folder of the run, %s: %w", c.Dir, err)
+	}
+	return nil
 }
 
 // producers share the history; the clock of each is wrong by another time.
@@ -74,8 +110,8 @@ type run struct {
 func Run(ctx context.Context, cfg Config, logger *slog.Logger, out io.Writer) (Report, error) {
 	start := time.Now()
 	r := &run{cfg: cfg, logger: logger, complaints: make(map[string]int), report: Report{Seed: cfg.Seed, Protocol: cfg.Protocol, Mutant: cfg.Mutant, Events: cfg.Events}}
-	if err := os.RemoveAll(cfg.Dir); err != nil {
-		return r.report, fmt.Errorf("emptying the folder of the run: %w", err)
+	if err := errors.Join(cfg.validate(), cfg.empty()); err != nil {
+		return r.report, err
 	}
 	fmt.Fprintf(out, "seed %d: %d events, %d kills in %s, group protocol %s\n", cfg.Seed, cfg.Events, cfg.Kills, cfg.Duration, cfg.Protocol)
 	parts := world.Config{Dir: cfg.Dir, BinDir: cfg.BinDir, KafkaLib: cfg.KafkaLib, ChdbLib: cfg.ChdbLib, Members: cfg.Members, Protocol: cfg.Protocol}
@@ -182,7 +218,7 @@ func (r *run) trouble(ctx context.Context, out io.Writer) error {
 	})
 	err = r.nemesis.Run(ctx, faults)
 	last := time.Now()
-	r.report.Faults, r.report.Kills = byName(r.nemesis.Counts()), r.nemesis.Kills()
+	r.report.Faults, r.report.Kills, r.report.Refused = byName(r.nemesis.Counts()), r.nemesis.Kills(), r.world.Warehouse.Refused()
 	if err == nil {
 		fmt.Fprintln(out, "the last fault is healed; waiting until everything is stored")
 		err = r.drain(ctx)

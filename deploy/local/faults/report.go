@@ -26,10 +26,11 @@ type Report struct {
 	Seed     uint64         `json:"seed"`
 	Protocol string         `json:"group_protocol"`
 	Mutant   string         `json:"mutant,omitempty"`
-	Events   int            `json:"events"`  // of the plan: duplicates and poison among them
-	Records  int64          `json:"records"` // on the topics in the end: a killed producer publishes some again
-	Kills    int            `json:"kills"`   // processes that were ended with SIGKILL
-	Faults   map[string]int `json:"faults"`  // that came about, by kind
+	Events   int            `json:"events"`          // of the plan: duplicates and poison among them
+	Records  int64          `json:"records"`         // on the topics in the end: a killed producer publishes some again
+	Kills    int            `json:"kills"`           // processes that were ended with SIGKILL
+	Faults   map[string]int `json:"faults"`          // that came about, by kind
+	Refused  int64          `json:"inserts_refused"` // by ClickHouse, or whose answer got lost
 
 	Lost         int `json:"lost"`        // valid events that the history or the current view lacks
 	Doubled      int `json:"doubled"`     // events that stand more than once
@@ -109,8 +110,8 @@ func (r Report) Print(out io.Writer) error {
 	for _, example := range r.Examples {
 		fmt.Fprintln(out, "  "+example)
 	}
-	fmt.Fprintf(out, "\n%d events (%d records on the topics), %d kills, offsets sampled %d times, %s in all, group protocol %s\n",
-		r.Events, r.Records, r.Kills, r.Samples, (time.Duration(r.Duration) * time.Second).String(), r.Protocol)
+	fmt.Fprintf(out, "\n%d events (%d records on the topics), %d kills, %d inserts refused, offsets sampled %d times, %s in all, group protocol %s\n",
+		r.Events, r.Records, r.Kills, r.Refused, r.Samples, (time.Duration(r.Duration) * time.Second).String(), r.Protocol)
 	return nil
 }
 

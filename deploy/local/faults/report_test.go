@@ -3,6 +3,8 @@ package faults
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -50,4 +52,17 @@ func TestAReportIsWrittenForMachinesAndForPeople(t *testing.T) {
 	require.NoError(t, report.Print(&text))
 	require.Contains(t, text.String(), "kill consumer  3")
 	require.Contains(t, text.String(), "lost: forecast_history: event x")
+}
+
+// TestWrongSettingsAreNamed: and a folder of somebody else's is left alone.
+func TestWrongSettingsAreNamed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	precious := filepath.Join(dir, "precious")
+	require.NoError(t, os.WriteFile(precious, nil, 0o600))
+	_, err := Run(t.Context(), Config{Events: 1, Kills: -1, Members: 1, Dir: dir}, slog.New(slog.DiscardHandler), io.Discard)
+	for _, flag := range []string{"--events", "--kills", "--duration", "--members", "--dir"} {
+		require.ErrorContains(t, err, flag)
+	}
+	require.FileExists(t, precious)
 }

@@ -96,7 +96,7 @@ func (c *mutantsCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	dir, escaped := c.Dir, 0
+	dir, escaped := c.Dir+"-mutants", 0
 	for _, mutant := range mutants.All {
 		if len(c.Only) > 0 && !slices.Contains(c.Only, mutant.Name) {
 			continue
