@@ -55,7 +55,7 @@ func Forever(ctx context.Context, cfg ForeverConfig, logger *slog.Logger, what s
 			logger.WarnContext(ctx, "unavailable, retrying until it is back", "what", what, "error", err)
 		}
 		cfg.observe(Outage{What: what, Since: since, Err: err})
-		if waitErr := sleep(ctx, backoff.delay(attempt)); waitErr != nil {
+		if waitErr := Sleep(ctx, backoff.delay(attempt)); waitErr != nil {
 			return errors.Join(waitErr, err)
 		}
 	}
@@ -64,17 +64,6 @@ func Forever(ctx context.Context, cfg ForeverConfig, logger *slog.Logger, what s
 func (c ForeverConfig) observe(o Outage) {
 	if c.Observe != nil {
 		c.Observe(o)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

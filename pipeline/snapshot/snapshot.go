@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 const (
@@ -72,7 +74,7 @@ func list(ctx context.Context, ask func(context.Context, ...string) (kadm.Listed
 		if err == nil || tries == leaderTries || !kerr.IsRetriable(err) {
 			return offsets, err
 		}
-		if err := wait(ctx); err != nil {
+		if err := resilience.Sleep(ctx, leaderWait); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +182,7 @@ func (r *reader) fetch(ctx context.Context) (throttled bool, err error) {
 
 // findLeader looks, after a moment, for where the partition has moved to.
 func (r *reader) findLeader(ctx context.Context) error {
-	if err := wait(ctx); err != nil {
+	if err := resilience.Sleep(ctx, leaderWait); err != nil {
 		return err
 	}
 	detail, err := describe(ctx, r.client, r.topic.Topic)
@@ -189,16 +191,4 @@ func (r *reader) findLeader(ctx context.Context) error {
 	}
 	r.topic = detail
 	return nil
-}
-
-// wait lets an election go on.
-func wait(ctx context.Context) error {
-	timer := time.NewTimer(leaderWait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -176,7 +176,7 @@ func TestLeadersThatDoNotLeadYet(t *testing.T) {
 					return req.(*kmsg.ListOffsetsRequest).Topics[0].Partitions[0].Timestamp == timestamp
 				}})
 			require.Equal(t, []string{"1"}, read(t, c))
-			require.Equal(t, int64(3), refused.Hits())
+			require.Equal(t, 3, refused.Hits())
 		})
 	}
 }

@@ -58,7 +58,7 @@ type Exporter struct {
 	logger  *slog.Logger
 	metrics *metrics
 	health  health
-	wait    func(context.Context, time.Duration) error // sleep, but in tests
+	wait    func(context.Context, time.Duration) error // resilience.Sleep, but in tests
 
 	// The goroutine of Run or RunOnce alone uses these.
 	known       *Known   // nil until it is read, and after a failure that makes it doubtful
@@ -112,7 +112,7 @@ func New(cfg Config, logger *slog.Logger, deps Deps) (*Exporter, error) {
 	if err := errors.Join(invalid, err); err != nil {
 		return nil, err
 	}
-	return &Exporter{cfg: cfg, deps: deps, logger: logger, metrics: m, health: newHealth(cfg.Interval), wait: sleep}, nil
+	return &Exporter{cfg: cfg, deps: deps, logger: logger, metrics: m, health: newHealth(cfg.Interval), wait: resilience.Sleep}, nil
 }
 
 // Between the end of a cycle that was broken off and the next try; never more than the interval.
@@ -253,16 +253,4 @@ func previous(period string) (string, error) {
 		year, q = year-1, 4
 	}
 	return fmt.Sprintf("%04d_Q%d", year, q), nil
-}
-
-// sleep waits, or returns ctx's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/clari"
 )
 
@@ -111,7 +112,7 @@ func (e *Exporter) start(ctx context.Context, j job) (job, error) {
 			return j, err
 		case errors.Is(err, clari.ErrQuota) && time.Now().Before(deadline):
 			e.logger.WarnContext(ctx, "export quota or concurrency limit reached, waiting", "wait", quotaWait, "error", err)
-			if err := sleep(ctx, quotaWait); err != nil {
+			if err := resilience.Sleep(ctx, quotaWait); err != nil {
 				return j, err
 			}
 			quotaWait = min(2*quotaWait, max(maxQuota, e.cfg.PollInterval))
@@ -234,7 +235,7 @@ func (e *Exporter) await(ctx context.Context, j job) (clari.Job, error) {
 			deadline = time.Now().Add(e.cfg.JobTimeout) // it has ended meanwhile
 			continue
 		}
-		if err := sleep(ctx, e.cfg.PollInterval); err != nil {
+		if err := resilience.Sleep(ctx, e.cfg.PollInterval); err != nil {
 			return done, err
 		}
 	}

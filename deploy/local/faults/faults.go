@@ -19,16 +19,17 @@ import (
 	"github.com/revstream/revstream/deploy/local/faults/plan"
 	"github.com/revstream/revstream/deploy/local/faults/verify"
 	"github.com/revstream/revstream/deploy/local/faults/world"
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/wire"
 )
 
 // Config says what to run.
 type Config struct {
-	Seed     uint64        `name:"seed" env:"FAULTS_SEED" help:"Seed of the history and of the faults; 0 for a random one, which the report has."`
-	Events   int           `name:"events" env:"FAULTS_EVENTS" default:"1000000" help:"Records to publish."`
-	Kills    int           `name:"kills" env:"FAULTS_KILLS" default:"230" help:"Processes to kill."`
-	Duration time.Duration `name:"duration" env:"FAULTS_DURATION" default:"8m" help:"Time in which faults come."`
+	Seed     uint64        `name:"seed" help:"Seed of the history and of the faults; 0 for a random one, which the report has."`
+	Events   int           `name:"events" default:"1000000" help:"Records to publish."`
+	Kills    int           `name:"kills" default:"230" help:"Processes to kill."`
+	Duration time.Duration `name:"duration" default:"8m" help:"Time in which faults come."`
 	Members  int           `name:"members" default:"3" help:"Consumers of each group."`
 	Protocol string        `name:"group-protocol" enum:"classic,consumer" default:"classic" help:"Rebalance protocol of the groups: classic, or consumer for that of KIP-848."`
 
@@ -51,9 +52,9 @@ func (c Config) validate() error {
 			errs = append(errs, errors.New(what))
 		}
 	}
-	need(c.Events >= 1000, "--events must be at least 1000 (or FAULTS_EVENTS)")
-	need(c.Kills >= 0, "--kills must not be negative (or FAULTS_KILLS)")
-	need(c.Duration >= shortest, "--duration must be at least "+shortest.String()+" (or FAULTS_DURATION)")
+	need(c.Events >= 1000, "--events must be at least 1000")
+	need(c.Kills >= 0, "--kills must not be negative")
+	need(c.Duration >= shortest, "--duration must be at least "+shortest.String()+"")
 	need(c.Members >= 2, "--members must be at least 2")
 	return errors.Join(errs...)
 }
@@ -232,7 +233,7 @@ func (r *run) trouble(ctx context.Context, out io.Writer) error {
 // the faults hit it too.
 func (r *run) every(ctx context.Context, pause time.Duration, do func(context.Context) error) error {
 	for {
-		if world.Wait(ctx, pause) != nil {
+		if resilience.Sleep(ctx, pause) != nil {
 			return nil
 		}
 		if err := do(ctx); err != nil && ctx.Err() == nil {
@@ -313,7 +314,7 @@ func (r *run) drain(ctx context.Context) error {
 		if time.Now().After(deadline) {
 			return nil // the report shows how long it took, and what is missing
 		}
-		if err := world.Wait(ctx, 200*time.Millisecond); err != nil {
+		if err := resilience.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -188,18 +188,7 @@ func (r *run) due(ctx context.Context, step int) error {
 	if r.cfg.Rate == 0 {
 		return ctx.Err()
 	}
-	wait := time.Until(r.cfg.Start.Add(time.Duration(float64(step) / r.cfg.Rate * float64(time.Second))))
-	if wait <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return resilience.Sleep(ctx, time.Until(r.cfg.Start.Add(time.Duration(float64(step)/r.cfg.Rate*float64(time.Second)))))
 }
 
 // publish hands a step to the client. A step that cannot be published for good stays the first of those that are not

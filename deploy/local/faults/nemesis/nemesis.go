@@ -13,6 +13,7 @@ import (
 
 	"github.com/revstream/revstream/deploy/local/faults/network"
 	"github.com/revstream/revstream/deploy/local/faults/world"
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/schemas"
 )
 
@@ -75,7 +76,7 @@ func (n *Nemesis) Run(ctx context.Context, faults []Fault) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, fault := range faults {
 		group.Go(func() error {
-			err := world.Wait(ctx, fault.At)
+			err := resilience.Sleep(ctx, fault.At)
 			if err == nil {
 				err = n.strike(ctx, fault)
 			}
@@ -126,7 +127,7 @@ func (n *Nemesis) strike(ctx context.Context, f Fault) error {
 		n.note(ctx, f)
 		heal := w.Warehouse.Refuse(network.Refusal(f.What))
 		defer heal()
-		return world.Wait(ctx, f.For)
+		return resilience.Sleep(ctx, f.For)
 	case LettersRefused:
 		return n.configure(ctx, f, "min.insync.replicas", "4")
 	case LettersTooLarge:
@@ -185,14 +186,14 @@ func (n *Nemesis) churn(ctx context.Context, f Fault) error {
 		if err := member.Start(ctx); err != nil {
 			return err
 		}
-		err := world.Wait(ctx, 2*time.Second)
+		err := resilience.Sleep(ctx, 2*time.Second)
 		if err := member.Stop(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 		if err != nil {
 			return err
 		}
-		if err := world.Wait(ctx, 2*time.Second); err != nil {
+		if err := resilience.Sleep(ctx, 2*time.Second); err != nil {
 			return err
 		}
 	}
@@ -208,7 +209,7 @@ func (n *Nemesis) trouble(ctx context.Context, f Fault) error {
 	if err != nil {
 		return err
 	}
-	err = world.Wait(ctx, f.For)
+	err = resilience.Sleep(ctx, f.For)
 	return errors.Join(err, heal())
 }
 
@@ -222,6 +223,6 @@ func (n *Nemesis) configure(ctx context.Context, f Fault, key, value string) err
 		return err
 	}
 	n.note(ctx, f)
-	err = world.Wait(ctx, f.For)
+	err = resilience.Sleep(ctx, f.For)
 	return errors.Join(err, heal(context.WithoutCancel(ctx)))
 }

@@ -21,7 +21,9 @@ import (
 
 // TestMain lets toxiproxy leave the goroutines of connections behind that ended in the middle of a write.
 func TestMain(m *testing.M) {
-	pipelinetest.Main(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
+	const lib = "github.com/Shopify/toxiproxy/v2"
+	pipelinetest.Main(m, goleak.IgnoreAnyFunction(lib+"/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction(lib+".(*ToxicLink).read"), goleak.IgnoreAnyFunction(lib+".(*ToxicLink).write"))
 }
 
 // echo answers each line with itself.

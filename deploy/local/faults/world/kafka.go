@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/revstream/revstream/deploy/local/kafka"
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 // persist tries an operation of the checker's own again for a while: the part
@@ -22,7 +23,7 @@ func persist(ctx context.Context, what string, op func() error) error {
 		if err == nil {
 			return nil
 		}
-		if waitErr := Wait(ctx, 200*time.Millisecond); waitErr != nil {
+		if waitErr := resilience.Sleep(ctx, 200*time.Millisecond); waitErr != nil {
 			return fmt.Errorf("%s: %w", what, errors.Join(waitErr, err))
 		}
 	}
@@ -91,7 +92,7 @@ func (w *World) KillNode(ctx context.Context, activeController bool, pick int, p
 	if err := w.Kafka.Process(victim).Kill(); err != nil {
 		return err
 	}
-	if err := Wait(ctx, pause); err != nil {
+	if err := resilience.Sleep(ctx, pause); err != nil {
 		return err
 	}
 	if err := w.Kafka.StartNode(ctx, victim); err != nil {
@@ -115,7 +116,7 @@ func (w *World) inSync(ctx context.Context) error {
 		if err == nil && behind == 0 {
 			return nil
 		}
-		if waitErr := Wait(ctx, 200*time.Millisecond); waitErr != nil {
+		if waitErr := resilience.Sleep(ctx, 200*time.Millisecond); waitErr != nil {
 			return fmt.Errorf("waiting for %d partitions to be in sync: %w", behind, errors.Join(waitErr, err))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/revstream/revstream/deploy/local/process"
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 // stopPatience is how long a part may take to stop: longer than its own deadline.
@@ -108,7 +109,7 @@ func (p *Part) Kill(ctx context.Context, pause time.Duration) (bool, error) {
 	if err := p.process.Kill(); err != nil {
 		return false, err
 	}
-	if err := Wait(ctx, pause); err != nil {
+	if err := resilience.Sleep(ctx, pause); err != nil {
 		return true, err
 	}
 	return true, p.start(ctx)
@@ -124,7 +125,7 @@ func (p *Part) Pause(ctx context.Context, pause time.Duration) (bool, error) {
 	if err := p.process.Signal(syscall.SIGSTOP); err != nil {
 		return false, err
 	}
-	err := Wait(ctx, pause)
+	err := resilience.Sleep(ctx, pause)
 	return true, errors.Join(err, p.process.Signal(syscall.SIGCONT))
 }
 
@@ -191,16 +192,4 @@ func (p *Part) Crashes() []error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.crashes
-}
-
-// Wait waits for d, or until ctx ends, whose error it then returns.
-func Wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
