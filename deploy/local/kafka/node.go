@@ -27,7 +27,8 @@ var logging []byte
 
 // settings that every node has. Replication is as in production; what is shorter
 // than Kafka's defaults is what makes a test wait: sessions, elections, and the
-// pause before a new group's first rebalance.
+// pause before a new group's first rebalance. All nodes stop at once, and then the
+// last would wait for controllers that are gone to take its partitions.
 const settings = `process.roles=broker,controller
 inter.broker.listener.name=REPLICATION
 controller.listener.names=CONTROLLER
@@ -48,7 +49,7 @@ group.consumer.min.heartbeat.interval.ms=500
 group.consumer.heartbeat.interval.ms=1500
 broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=1000
-controlled.shutdown.max.retries=1
+controlled.shutdown.enable=false
 log.cleaner.dedupe.buffer.size=16777216
 `
 
