@@ -23,6 +23,9 @@ type Part struct {
 	env  func() []string             // of the next life
 	up   func(context.Context) error // says whether it serves; nil: it need not
 	log  string
+	// finite is a part that ends by itself when its work is done. The end of any
+	// other is a crash, also with exit code 0.
+	finite bool
 
 	mu      sync.Mutex // held by whoever changes its life
 	process *process.Process
@@ -159,9 +162,12 @@ func (p *Part) look(ctx context.Context) error {
 		return nil
 	}
 	err := p.process.Err()
-	if err == nil {
+	if err == nil && p.finite {
 		p.done = true
 		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%s ended with exit code 0", p.Name)
 	}
 	p.crashes = append(p.crashes, err)
 	return p.start(ctx)

@@ -21,7 +21,7 @@ func kept(t *testing.T, script string) (part *Part, lives func() int) {
 	journal := filepath.Join(dir, "lives")
 	part = &Part{
 		Name: "part", args: []string{"/bin/sh", "-c", "echo life >> " + journal + "; " + script},
-		env: os.Environ, log: filepath.Join(dir, "logs"),
+		env: os.Environ, log: filepath.Join(dir, "logs"), finite: true,
 	}
 	require.NoError(t, part.Start(t.Context()))
 	ctx, letGo := context.WithCancel(t.Context())
@@ -63,4 +63,16 @@ func TestAnEndThatNobodyAskedForIsACrash(t *testing.T) {
 	hit, err := part.Kill(t.Context(), 0)
 	require.NoError(t, err)
 	require.False(t, hit, "nothing is left to kill")
+}
+
+// TestAServiceThatEndsIsACrashWithAnyCode: a consumer that gives up politely has given up.
+func TestAServiceThatEndsIsACrashWithAnyCode(t *testing.T) {
+	t.Parallel()
+	part := &Part{Name: "service", args: []string{"/bin/sh", "-c", "exit 0"}, env: os.Environ, log: t.TempDir()}
+	require.NoError(t, part.Start(t.Context()))
+	<-part.process.Exited()
+	require.NoError(t, part.look(t.Context()))
+	require.False(t, part.Done())
+	require.ErrorContains(t, part.Crashes()[0], "service ended with exit code 0")
+	require.NoError(t, part.Stop(t.Context()))
 }

@@ -216,7 +216,7 @@ func (w *World) Start(ctx context.Context, commands ...[]string) error {
 	}
 	for i, command := range commands {
 		part := w.part(fmt.Sprintf("producer-%d", i+1), command)
-		part.env = func() []string { return w.env[producers] }
+		part.env, part.finite = func() []string { return w.env[producers] }, true
 		w.Producers = append(w.Producers, part)
 	}
 	for _, part := range slices.Concat(w.Consumers, w.Producers) {
