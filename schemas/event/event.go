@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,6 +39,8 @@ type Event interface {
 	Entity() string
 	// Key is the entity's stable ID: the record's key.
 	Key() string
+	// AppendKey appends Key to dst.
+	AppendKey(dst []byte) []byte
 	// Validate says what is wrong with the content. Its errors name fields, never values.
 	Validate() error
 }
@@ -84,6 +87,10 @@ func CheckTimes(moments ...Moment) error {
 // version a delete sorts last. ClickHouse compares a UUID by its second half:
 // there, order by toUInt128(event_id).
 func NewID(entity, key string, version time.Time, op Operation) (uuid.UUID, error) {
+	return newID(entity, key, version, op)
+}
+
+func newID[K string | []byte](entity string, key K, version time.Time, op Operation) (uuid.UUID, error) {
 	micros := version.UnixMicro()
 	ms := micros / 1000
 	if micros < 0 || ms >= 1<<48 {
@@ -102,20 +109,35 @@ func NewID(entity, key string, version time.Time, op Operation) (uuid.UUID, erro
 
 // fingerprint hashes the identity with each text prefixed by its length, so
 // that no two identities share their bytes.
-func fingerprint(entity, key string, micros int64, op Operation) [sha256.Size]byte {
-	buf := make([]byte, 0, 256)
-	for _, s := range []string{entity, key, string(op)} {
-		buf = binary.AppendUvarint(buf, uint64(len(s)))
-		buf = append(buf, s...)
-	}
+func fingerprint[K string | []byte](entity string, key K, micros int64, op Operation) [sha256.Size]byte {
+	buf := make([]byte, 0, 256) // on the stack: hardly a key is longer
+	buf = append(binary.AppendUvarint(buf, uint64(len(entity))), entity...)
+	buf = append(binary.AppendUvarint(buf, uint64(len(key))), key...)
+	buf = append(binary.AppendUvarint(buf, uint64(len(op))), op...)
 	return sha256.Sum256(binary.BigEndian.AppendUint64(buf, uint64(micros)))
+}
+
+// keys holds room for keys that are compared and forgotten: what goes through
+// an interface would otherwise be allocated anew for each event.
+var keys = sync.Pool{New: func() any { b := make([]byte, 0, 256); return &b }}
+
+// hasKey tells whether the key is the event's.
+func hasKey(e Event, key []byte) bool {
+	room := keys.Get().(*[]byte)
+	*room = e.AppendKey((*room)[:0])
+	same := string(*room) == string(key)
+	keys.Put(room)
+	return same
 }
 
 // Seal fills in the envelope of a fact: its ID, and its times in UTC to the
 // microsecond, which is all that the schema carries.
 func Seal(e Event, op Operation, version, observed time.Time, correlationID string) error {
 	version = version.UTC().Truncate(time.Microsecond)
-	id, err := NewID(e.Entity(), e.Key(), version, op)
+	room := keys.Get().(*[]byte)
+	*room = e.AppendKey((*room)[:0])
+	id, err := newID(e.Entity(), *room, version, op)
+	keys.Put(room)
 	if err == nil {
 		err = CheckTimes(Moment{"source_version", &version}, Moment{"observed_at", &observed})
 	}
@@ -152,11 +174,10 @@ func Check(e Event, recordKey []byte) error {
 	if err := e.Validate(); err != nil {
 		return err
 	}
-	key := e.Key()
-	if string(recordKey) != key {
+	if !hasKey(e, recordKey) {
 		return errors.New("the record's key is not the key of its value")
 	}
-	id, err := NewID(e.Entity(), key, head.SourceVersion, head.Operation)
+	id, err := newID(e.Entity(), recordKey, head.SourceVersion, head.Operation)
 	if err != nil {
 		return fmt.Errorf("source_version: %w", err)
 	}

@@ -23,7 +23,10 @@ type fact struct {
 func (f *fact) Head() *event.Envelope { return &f.Envelope }
 func (*fact) Entity() string          { return "fact" }
 func (f *fact) Key() string           { return f.key }
-func (f *fact) Validate() error       { return f.err }
+
+func (f *fact) AppendKey(dst []byte) []byte { return append(dst, f.key...) }
+
+func (f *fact) Validate() error { return f.err }
 
 // TestIDIsPinned: IDs stand on topics and in ledgers, so how they are made can
 // never change.

@@ -66,6 +66,9 @@ func (*ExportRun) Entity() string { return Entity }
 // Key implements event.Event: the run's ID.
 func (r *ExportRun) Key() string { return r.RunID }
 
+// AppendKey implements event.Event.
+func (r *ExportRun) AppendKey(dst []byte) []byte { return append(dst, r.RunID...) }
+
 // Validate implements event.Event.
 func (r *ExportRun) Validate() error {
 	var errs []error
@@ -81,8 +84,10 @@ func (r *ExportRun) Validate() error {
 	if min(r.RowsExpected, r.RowsPublished, r.RowsUnchanged, r.RowsRejected) < 0 {
 		errs = append(errs, errors.New("a count of rows is negative"))
 	}
-	errs = append(errs, event.CheckTimes(event.Moment{Name: "window_start", Time: r.WindowStart}, event.Moment{Name: "window_end", Time: r.WindowEnd},
+	if err := event.CheckTimes(event.Moment{Name: "window_start", Time: r.WindowStart}, event.Moment{Name: "window_end", Time: r.WindowEnd},
 		event.Moment{Name: "requested_at", Time: &r.RequestedAt}, event.Moment{Name: "started_at", Time: r.StartedAt},
-		event.Moment{Name: "ended_at", Time: r.EndedAt}, event.Moment{Name: "completed_at", Time: &r.CompletedAt}))
+		event.Moment{Name: "ended_at", Time: r.EndedAt}, event.Moment{Name: "completed_at", Time: &r.CompletedAt}); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }

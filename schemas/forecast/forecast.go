@@ -4,7 +4,6 @@ package forecast
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -78,8 +77,16 @@ func (f *Forecast) Head() *event.Envelope { return &f.Envelope }
 func (*Forecast) Entity() string { return Entity }
 
 // Key implements event.Event: forecastId|timePeriodId|timeFrameId|userId|fieldId|kind.
-func (f *Forecast) Key() string {
-	return strings.Join([]string{f.ForecastID, f.TimePeriodID, f.TimeFrameID, f.UserID, f.FieldID, f.Kind}, "|")
+func (f *Forecast) Key() string { return string(f.AppendKey(make([]byte, 0, 128))) }
+
+// AppendKey implements event.Event.
+func (f *Forecast) AppendKey(dst []byte) []byte {
+	dst = append(append(dst, f.ForecastID...), '|')
+	dst = append(append(dst, f.TimePeriodID...), '|')
+	dst = append(append(dst, f.TimeFrameID...), '|')
+	dst = append(append(dst, f.UserID...), '|')
+	dst = append(append(dst, f.FieldID...), '|')
+	return append(dst, f.Kind...)
 }
 
 // Content returns a copy that holds only what the source says of the entry:
@@ -92,46 +99,62 @@ func (f *Forecast) Content() *Forecast {
 	return &c
 }
 
-var (
-	kindPattern     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
-)
+// isKind tells whether s is ^[a-z][a-z0-9_]{0,63}$.
+func isKind(s string) bool {
+	if len(s) == 0 || len(s) > 64 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
 
-// Validate implements event.Event.
+// isCurrency tells whether s is ^[A-Z]{3}$.
+func isCurrency(s string) bool {
+	capital := func(c byte) bool { return 'A' <= c && c <= 'Z' }
+	return len(s) == 3 && capital(s[0]) && capital(s[1]) && capital(s[2])
+}
+
+// Validate implements event.Event. It allocates nothing for a valid event.
 func (f *Forecast) Validate() error {
 	var errs []error
-	for _, part := range []struct{ name, value string }{
+	for _, part := range [...]struct{ name, value string }{
 		{"forecast_id", f.ForecastID}, {"time_period_id", f.TimePeriodID}, {"time_frame_id", f.TimeFrameID},
 		{"user_id", f.UserID}, {"field_id", f.FieldID},
 	} {
 		switch {
 		case part.value == "":
 			errs = append(errs, fmt.Errorf("%s is empty", part.name))
-		case strings.Contains(part.value, "|"):
+		case strings.IndexByte(part.value, '|') >= 0:
 			errs = append(errs, fmt.Errorf("%s contains |, which separates the parts of the key", part.name))
 		}
 	}
-	if !kindPattern.MatchString(f.Kind) {
+	if !isKind(f.Kind) {
 		errs = append(errs, errors.New("kind is not a snake_case name"))
 	}
 	if f.Value != nil && !f.Value.Valid() {
 		errs = append(errs, errors.New("value exceeds decimal(38,18)"))
 	}
-	if f.CurrencyCode != nil && !currencyPattern.MatchString(*f.CurrencyCode) {
+	if f.CurrencyCode != nil && !isCurrency(*f.CurrencyCode) {
 		errs = append(errs, errors.New("currency_code is not three capital letters"))
 	}
-	errs = append(errs,
-		event.CheckTimes(event.Moment{Name: "updated_on", Time: f.UpdatedOn},
-			event.Moment{Name: "time_period_start", Time: f.TimePeriodStart}, event.Moment{Name: "time_period_end", Time: f.TimePeriodEnd},
-			event.Moment{Name: "time_frame_start", Time: f.TimeFrameStart}, event.Moment{Name: "time_frame_end", Time: f.TimeFrameEnd}),
-		ordered("time_period_start", f.TimePeriodStart, "time_period_end", f.TimePeriodEnd),
-		ordered("time_frame_start", f.TimeFrameStart, "time_frame_end", f.TimeFrameEnd))
+	if err := event.CheckTimes(event.Moment{Name: "updated_on", Time: f.UpdatedOn},
+		event.Moment{Name: "time_period_start", Time: f.TimePeriodStart}, event.Moment{Name: "time_period_end", Time: f.TimePeriodEnd},
+		event.Moment{Name: "time_frame_start", Time: f.TimeFrameStart}, event.Moment{Name: "time_frame_end", Time: f.TimeFrameEnd}); err != nil {
+		errs = append(errs, err)
+	}
+	if endsFirst(f.TimePeriodStart, f.TimePeriodEnd) {
+		errs = append(errs, errors.New("time_period_end is before time_period_start"))
+	}
+	if endsFirst(f.TimeFrameStart, f.TimeFrameEnd) {
+		errs = append(errs, errors.New("time_frame_end is before time_frame_start"))
+	}
 	return errors.Join(errs...)
 }
 
-func ordered(startName string, start *time.Time, endName string, end *time.Time) error {
-	if start != nil && end != nil && end.Before(*start) {
-		return fmt.Errorf("%s is before %s", endName, startName)
-	}
-	return nil
+func endsFirst(start, end *time.Time) bool {
+	return start != nil && end != nil && end.Before(*start)
 }

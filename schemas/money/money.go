@@ -2,9 +2,10 @@
 package money
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/big"
-	"regexp"
+	"math/bits"
 
 	"github.com/shopspring/decimal"
 )
@@ -27,52 +28,51 @@ var (
 	ErrRange  = errors.New("amount does not fit decimal(38,18)")
 )
 
-var (
-	limit   = new(big.Int).Exp(big.NewInt(10), big.NewInt(Precision), nil)
-	modulus = new(big.Int).Lsh(big.NewInt(1), 128)
-)
+// uint128 is the magnitude of an amount times 10^18.
+type uint128 struct{ hi, lo uint64 }
 
-// The shapes of a JSON number. A modest one has an exponent so short that
-// scaling costs nothing: 1e999999999 would fill the memory.
-var (
-	number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
-	zero   = regexp.MustCompile(`^-?0+(\.0+)?([eE]|$)`)
-	modest = regexp.MustCompile(`^[^eE]{1,64}([eE][+-]?[0-9]{1,3})?$`)
-)
+// limit is 10^Precision.
+var limit = uint128{0x4b3b4ca85a86c47a, 0x098a224000000000}
 
-// Parse reads the digits of a JSON number, exactly to the 18th decimal; further
-// ones are rounded half to even, as refusing the amount would leave an older one
-// in its place. An amount that is too large is ErrRange.
-func Parse(digits string) (Amount, error) {
-	switch {
-	case !number.MatchString(digits):
-		return Amount{}, ErrDigits
-	case zero.MatchString(digits):
-		return Amount{}, nil
-	case !modest.MatchString(digits):
-		return Amount{}, ErrRange
+func (u uint128) less(v uint128) bool { return u.hi < v.hi || u.hi == v.hi && u.lo < v.lo }
+
+// mulAdd returns u*m + a, for products below 2^128.
+func (u uint128) mulAdd(m, a uint64) uint128 {
+	hi, lo := bits.Mul64(u.lo, m)
+	lo, carry := bits.Add64(lo, a, 0)
+	return uint128{u.hi*m + hi + carry, lo}
+}
+
+// negated returns the two's complement.
+func (u uint128) negated() uint128 {
+	lo, borrow := bits.Sub64(0, u.lo, 0)
+	hi, _ := bits.Sub64(0, u.hi, borrow)
+	return uint128{hi, lo}
+}
+
+// words returns the amount's two's complement.
+func (a Amount) words() uint128 {
+	return uint128{binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])}
+}
+
+// magnitude returns the amount's distance from 0, and on which side of it it is.
+func (a Amount) magnitude() (u uint128, negative bool) {
+	u = a.words()
+	if a[0]&0x80 != 0 {
+		return u.negated(), true
 	}
-	d, err := decimal.NewFromString(digits)
-	if err != nil {
-		return Amount{}, ErrDigits
-	}
-	n := d.RoundBank(Scale).Shift(Scale).BigInt()
-	if n.CmpAbs(limit) >= 0 {
-		return Amount{}, ErrRange
-	}
-	if n.Sign() < 0 {
-		n.Add(n, modulus)
-	}
-	var a Amount
-	n.FillBytes(a[:])
-	return a, nil
+	return u, false
 }
 
 // Unscaled returns the amount times 10^18.
 func (a Amount) Unscaled() *big.Int {
-	n := new(big.Int).SetBytes(a[:])
-	if a[0]&0x80 != 0 {
-		n.Sub(n, modulus)
+	u, negative := a.magnitude()
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], u.hi)
+	binary.BigEndian.PutUint64(b[8:], u.lo)
+	n := new(big.Int).SetBytes(b[:])
+	if negative {
+		n.Neg(n)
 	}
 	return n
 }
@@ -81,7 +81,21 @@ func (a Amount) Unscaled() *big.Int {
 func (a Amount) Decimal() decimal.Decimal { return decimal.NewFromBigInt(a.Unscaled(), -Scale) }
 
 // Valid says whether the amount is within decimal(38, 18): 128 bits hold more.
-func (a Amount) Valid() bool { return a.Unscaled().CmpAbs(limit) < 0 }
+func (a Amount) Valid() bool {
+	u, _ := a.magnitude()
+	return u.less(limit)
+}
+
+// AppendInt256 appends the amount times 10^18 as 256 bits of two's complement,
+// little-endian: what ClickHouse's Decimal(76, 18) is made of.
+func (a Amount) AppendInt256(dst []byte) []byte {
+	u := a.words()
+	sign := uint64(int64(u.hi) >> 63)
+	for _, word := range [...]uint64{u.lo, u.hi, sign, sign} {
+		dst = binary.LittleEndian.AppendUint64(dst, word)
+	}
+	return dst
+}
 
 // String is the amount in plain digits without trailing zeros.
 func (a Amount) String() string { return a.Decimal().String() }

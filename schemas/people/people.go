@@ -100,7 +100,12 @@ func (p *Person) Head() *event.Envelope { return &p.Envelope }
 func (*Person) Entity() string { return Entity }
 
 // Key implements event.Event: salesloft:<id>.
-func (p *Person) Key() string { return "salesloft:" + strconv.FormatInt(p.PersonID, 10) }
+func (p *Person) Key() string { return string(p.AppendKey(make([]byte, 0, 32))) }
+
+// AppendKey implements event.Event.
+func (p *Person) AppendKey(dst []byte) []byte {
+	return strconv.AppendInt(append(dst, "salesloft:"...), p.PersonID, 10)
+}
 
 // Validate implements event.Event.
 func (p *Person) Validate() error {

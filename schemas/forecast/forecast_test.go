@@ -1,0 +1,92 @@
+package forecast_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/schemas/event"
+	"github.com/revstream/revstream/schemas/forecast"
+	"github.com/revstream/revstream/schemas/money"
+)
+
+// sealed is a valid event with every field that Validate looks at.
+func sealed(t testing.TB) *forecast.Forecast {
+	t.Helper()
+	start, end := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)
+	value, err := money.Parse("125000.50")
+	require.NoError(t, err)
+	f := &forecast.Forecast{
+		ForecastID: "forecast", TimePeriodID: "2026_Q1", TimeFrameID: "TF:2026-01-05", UserID: "280627:00E4M000001RgqRUAS", FieldID: "fc_net_commit",
+		Kind: forecast.KindCRMTotal, Value: &value, CurrencyCode: new("USD"), UpdatedOn: &start, JobID: "job",
+		TimePeriodStart: &start, TimePeriodEnd: &end, TimeFrameStart: &start, TimeFrameEnd: &end,
+	}
+	require.NoError(t, event.Seal(f, event.Upsert, time.UnixMicro(1_700_000_000_000_001), time.UnixMicro(1_700_000_001_000_000), "run"))
+	return f
+}
+
+//nolint:paralleltest // allocations are the whole process's
+func TestCheckOfAValidEventCostsNoMemory(t *testing.T) {
+	f := sealed(t)
+	key := []byte(f.Key())
+	require.NoError(t, event.Check(f, key))
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if err := event.Check(f, key); err != nil {
+			panic(err)
+		}
+	}))
+}
+
+func TestKeyIsItsParts(t *testing.T) {
+	t.Parallel()
+	f := sealed(t)
+	require.Equal(t, "forecast|2026_Q1|TF:2026-01-05|280627:00E4M000001RgqRUAS|fc_net_commit|crm_total", f.Key())
+	require.Equal(t, "before"+f.Key(), string(f.AppendKey([]byte("before"))))
+}
+
+func TestValidateNamesEverythingThatIsWrong(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, sealed(t).Validate())
+	f := sealed(t)
+	f.ForecastID, f.UserID, f.Kind, f.CurrencyCode = "", "secret|secret", "Secret", new("secret")
+	f.Value = &money.Amount{0x7f}
+	f.UpdatedOn = new(time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC))
+	f.TimePeriodStart, f.TimePeriodEnd = f.TimePeriodEnd, f.TimePeriodStart
+	f.TimeFrameStart, f.TimeFrameEnd = f.TimeFrameEnd, f.TimeFrameStart
+	require.EqualError(t, f.Validate(), strings.Join([]string{
+		"forecast_id is empty",
+		"user_id contains |, which separates the parts of the key",
+		"kind is not a snake_case name",
+		"value exceeds decimal(38,18)",
+		"currency_code is not three capital letters",
+		"updated_on: not a time from 1900 to 2261",
+		"time_period_end is before time_period_start",
+		"time_frame_end is before time_frame_start",
+	}, "\n"))
+}
+
+// The shapes that Validate is held to.
+var (
+	kindShape     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+	currencyShape = regexp.MustCompile(`^[A-Z]{3}$`)
+)
+
+func FuzzShapes(f *testing.F) {
+	for _, seed := range []string{
+		"", "a", "Z", "_a", "0a", "a_0", "crm_total", "aA", "a-b", "é", "a\n", "EUR", "EU", "EURO", "eUR", "E R", "[[[", "@@@", "ÄÖ",
+		strings.Repeat("a", 64), strings.Repeat("a", 65), "a`", "a{", "a/", "a:",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		e := sealed(t)
+		e.Kind = text
+		require.Equal(t, kindShape.MatchString(text), e.Validate() == nil, "kind %q", text)
+		e = sealed(t)
+		e.CurrencyCode = &text
+		require.Equal(t, currencyShape.MatchString(text), e.Validate() == nil, "currency %q", text)
+	})
+}
