@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/twmb/avro"
@@ -61,7 +62,13 @@ type Decoder struct {
 	source SchemaSource
 
 	flight   singleflight.Group
-	resolved sync.Map // schema ID (int) → *avro.Schema that reads it as reader
+	resolved sync.Map // schema ID (int) → *writer
+}
+
+// writer is a schema that values were written with.
+type writer struct {
+	asReader *avro.Schema // reads its values as the reader's schema
+	same     bool         // its values are the reader's, byte for byte
 }
 
 // NewDecoder makes a decoder towards the reader's schema.
@@ -73,48 +80,77 @@ func NewDecoder(reader *avro.Schema, source SchemaSource) *Decoder {
 // A value that can never be read is an *InvalidError; any other error is the
 // schema source's, and passes.
 func (d *Decoder) Decode(ctx context.Context, value []byte, dst any) error {
+	w, body, err := d.split(ctx, value)
+	if err != nil {
+		return err
+	}
+	return w.decode(body, dst)
+}
+
+// split takes a value apart into its writer and the Avro body.
+func (d *Decoder) split(ctx context.Context, value []byte) (*writer, []byte, error) {
 	id, body, err := Split(value)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	schema, err := d.schema(ctx, id)
-	if err != nil {
-		return err
-	}
-	rest, err := schema.Decode(body, dst)
+	w, err := d.writer(ctx, id)
+	return w, body, err
+}
+
+func (w *writer) decode(body []byte, dst any) error {
+	rest, err := w.asReader.Decode(body, dst)
 	if err != nil {
 		return &InvalidError{ReasonCorrupt, describe(err)}
 	}
+	return nothingLeft(rest)
+}
+
+func nothingLeft(rest []byte) error {
 	if len(rest) > 0 {
 		return &InvalidError{ReasonCorrupt, fmt.Sprintf("%d bytes are left over after the value", len(rest))}
 	}
 	return nil
 }
 
-// schema returns what reads the values of an ID. IDs that do not exist are not
+// writer returns the schema of an ID. IDs that do not exist are not
 // remembered: the schema may be registered by the time of a replay.
-func (d *Decoder) schema(ctx context.Context, id int) (*avro.Schema, error) {
-	if s, ok := d.resolved.Load(id); ok {
-		return s.(*avro.Schema), nil
+func (d *Decoder) writer(ctx context.Context, id int) (*writer, error) {
+	if w, ok := d.resolved.Load(id); ok {
+		return w.(*writer), nil
 	}
-	s, err, _ := d.flight.Do(fmt.Sprint(id), func() (any, error) {
+	w, err, _ := d.flight.Do(fmt.Sprint(id), func() (any, error) {
 		text, err := d.source.SchemaText(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		writer, err := avro.Parse(text)
+		schema, err := avro.Parse(text)
 		if err != nil {
 			return nil, &InvalidError{ReasonIncompatible, fmt.Sprintf("schema %d is not an Avro schema", id)}
 		}
-		s, err := avro.Resolve(writer, d.reader)
+		asReader, err := avro.Resolve(schema, d.reader)
 		if err != nil {
 			return nil, &InvalidError{ReasonIncompatible, fmt.Sprintf("schema %d: %v", id, err)}
 		}
-		d.resolved.Store(id, s)
-		return s, nil
+		w := &writer{asReader: asReader, same: sameBytes(schema.Root(), d.reader.Root())}
+		d.resolved.Store(id, w)
+		return w, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.(*avro.Schema), nil
+	return w.(*writer), nil
+}
+
+// sameBytes says whether every value has the same bytes and the same meaning
+// in two schemas, of which one resolves as the other: they differ in
+// documentation, defaults and aliases at most.
+func sameBytes(a, b *avro.SchemaNode) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	of := func(n *avro.SchemaNode) [5]any { return [5]any{n.Type, n.LogicalType, n.Size, n.Precision, n.Scale} }
+	return of(a) == of(b) && slices.Equal(a.Symbols, b.Symbols) &&
+		slices.EqualFunc(a.Branches, b.Branches, func(a, b avro.SchemaNode) bool { return sameBytes(&a, &b) }) &&
+		slices.EqualFunc(a.Fields, b.Fields, func(a, b avro.SchemaField) bool { return a.Name == b.Name && sameBytes(&a.Type, &b.Type) }) &&
+		sameBytes(a.Items, b.Items) && sameBytes(a.Values, b.Values)
 }
