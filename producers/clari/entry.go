@@ -1,7 +1,6 @@
 package clari
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,13 +38,17 @@ type Value struct {
 
 // entryParser reads the elements of an entries list, one after another. It keeps what recurs in nearly every one of them.
 type entryParser struct {
-	keys     map[string]json.RawMessage
+	members  []member
+	index    map[string]int  // of members, where they are many
 	kinds    map[string]kind // by key
 	currency struct {
-		raw   []byte
+		json  string
 		value Currency
 	}
 }
+
+// member is a key of an object, and its value as JSON.
+type member struct{ key, json string }
 
 type kind struct {
 	name  string
@@ -56,18 +59,21 @@ type kind struct {
 const maxKinds = 1000
 
 func newEntryParser() *entryParser {
-	return &entryParser{keys: make(map[string]json.RawMessage, 16), kinds: map[string]kind{}}
+	return &entryParser{kinds: map[string]kind{}}
 }
 
-// parse reads an element, which is valid JSON. Errors name keys that are known here, and no values.
+// parse reads an element, which is valid JSON. Errors name keys that are known here, and no values. All texts of an entry are
+// parts of one copy of the element, which lives as long as any of them.
 func (p *entryParser) parse(raw json.RawMessage) (Entry, error) {
-	clear(p.keys)
-	if raw[0] != '{' || json.Unmarshal(raw, &p.keys) != nil {
+	if raw[0] != '{' {
 		return Entry{}, errors.New("not an object")
 	}
+	if err := p.split(string(raw)); err != nil {
+		return Entry{}, err
+	}
 	var e Entry
-	for key, value := range p.keys {
-		if err := p.set(&e, key, value); err != nil {
+	for _, m := range p.members {
+		if err := p.set(&e, m.key, m.json); err != nil {
 			return Entry{}, err
 		}
 	}
@@ -85,27 +91,25 @@ func (p *entryParser) parse(raw json.RawMessage) (Entry, error) {
 }
 
 // set takes one key of an element.
-func (p *entryParser) set(e *Entry, key string, raw json.RawMessage) error {
+func (p *entryParser) set(e *Entry, key, raw string) error {
 	var err error
 	switch key {
 	case "timePeriodId":
-		err = id(raw, &e.TimePeriodID)
+		e.TimePeriodID, err = id(raw)
 	case "timeFrameId":
-		err = id(raw, &e.TimeFrameID)
+		e.TimeFrameID, err = id(raw)
 	case "userId":
-		err = id(raw, &e.UserID)
+		e.UserID, err = id(raw)
 	case "fieldId":
-		err = id(raw, &e.FieldID)
+		e.FieldID, err = id(raw)
 	case "currency":
 		e.Currency, err = p.currencyOf(raw)
 	case "isUpdated":
-		err = (*flag)(&e.IsUpdated).UnmarshalJSON(raw)
+		e.IsUpdated, err = readFlag(raw)
 	case "updatedBy":
-		err = (*text)(&e.UpdatedBy).UnmarshalJSON(raw)
+		e.UpdatedBy, err = readText(raw)
 	case "updatedOn":
-		var t millis
-		err = t.UnmarshalJSON(raw)
-		e.UpdatedOn = t.Time
+		e.UpdatedOn, err = readMillis(raw)
 	default:
 		return e.setValue(p.kindOf(key), raw)
 	}
@@ -115,48 +119,111 @@ func (p *entryParser) set(e *Entry, key string, raw json.RawMessage) error {
 	return nil
 }
 
-// id takes a string or a number.
-func id(raw json.RawMessage, into *string) error {
-	if c := raw[0]; c != '"' && c != 'n' && !startsNumber(c) {
-		return errors.New("neither a string nor a number")
+// split takes apart an object, which is valid JSON. Of a key that comes twice the last counts, as it does for encoding/json.
+func (p *entryParser) split(object string) error {
+	p.members = p.members[:0]
+	for i := skipSpace(object, 1); object[i] != '}'; {
+		end := valueEnd(object, i)
+		key, err := readText(object[i:end])
+		if err != nil {
+			return err
+		}
+		i = skipSpace(object, skipSpace(object, end)+len(":"))
+		end = valueEnd(object, i)
+		p.keep(member{key, object[i:end]})
+		if i = skipSpace(object, end); object[i] == ',' {
+			i = skipSpace(object, i+1)
+		}
 	}
-	return (*text)(into).UnmarshalJSON(raw)
+	return nil
+}
+
+// fewMembers is how many are found faster by looking at each. An element of 1 MiB may have 100,000.
+const fewMembers = 32
+
+func (p *entryParser) keep(m member) {
+	if i := p.find(m.key); i >= 0 {
+		p.members[i] = m
+		return
+	}
+	p.members = append(p.members, m)
+	switch n := len(p.members); {
+	case n == fewMembers+1:
+		p.index = make(map[string]int, 2*n)
+		for i := range p.members {
+			p.index[p.members[i].key] = i
+		}
+	case n > fewMembers:
+		p.index[m.key] = n - 1
+	}
+}
+
+// find returns the index of a member, or -1.
+func (p *entryParser) find(key string) int {
+	if len(p.members) > fewMembers {
+		if i, ok := p.index[key]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range p.members {
+		if p.members[i].key == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// id takes a string or a number.
+func id(raw string) (string, error) {
+	if c := raw[0]; c != '"' && c != 'n' && !startsNumber(c) {
+		return "", errors.New("neither a string nor a number")
+	}
+	return readText(raw)
 }
 
 // currencyOf takes an object, or a string that is the code.
-func (p *entryParser) currencyOf(raw json.RawMessage) (c Currency, err error) {
+func (p *entryParser) currencyOf(raw string) (c Currency, err error) {
 	if raw[0] != '{' {
-		return c, id(raw, &c.Code)
+		c.Code, err = id(raw)
+		return c, err
 	}
-	if bytes.Equal(raw, p.currency.raw) {
+	if raw == p.currency.json {
 		return p.currency.value, nil
 	}
 	var wire struct{ Code, Symbol text }
-	if json.Unmarshal(raw, &wire) != nil {
+	if json.Unmarshal([]byte(raw), &wire) != nil {
 		return c, errors.New("not an object of code and symbol")
 	}
 	c = Currency{string(wire.Code), string(wire.Symbol)}
-	p.currency.raw, p.currency.value = append(p.currency.raw[:0], raw...), c
+	p.currency.json, p.currency.value = raw, c
 	return c, nil
 }
 
 // setValue takes a key that is a value's if it names a kind, or if it is unknown and has a number.
-func (e *Entry) setValue(kind kind, raw json.RawMessage) error {
+func (e *Entry) setValue(kind kind, raw string) error {
 	switch {
 	case kind.name == "": // a key of no letters
 	case startsNumber(raw[0]):
-		e.Values = append(e.Values, Value{kind.name, json.Number(raw)})
+		e.addValue(kind.name, raw)
 	case !kind.known || raw[0] == 'n':
 	case raw[0] == '"':
-		var s string
-		if err := json.Unmarshal(raw, &s); err != nil || s == "" || !startsNumber(s[0]) || !json.Valid([]byte(s)) {
+		s, err := readText(raw)
+		if err != nil || s == "" || !startsNumber(s[0]) || !json.Valid([]byte(s)) {
 			return fmt.Errorf("the value of kind %s: not a number", kind.name)
 		}
-		e.Values = append(e.Values, Value{kind.name, json.Number(s)})
+		e.addValue(kind.name, s)
 	default:
 		return fmt.Errorf("the value of kind %s: not a number", kind.name)
 	}
 	return nil
+}
+
+func (e *Entry) addValue(kind, number string) {
+	if e.Values == nil {
+		e.Values = make([]Value, 0, 6) // there are six known kinds
+	}
+	e.Values = append(e.Values, Value{kind, json.Number(number)})
 }
 
 // sortValues makes the order of values that of their kinds, and one of two spellings of the same.
@@ -189,7 +256,7 @@ func (p *entryParser) kindOf(key string) kind {
 		k.known = true
 	}
 	if len(p.kinds) < maxKinds {
-		p.kinds[key] = k
+		p.kinds[strings.Clone(key)] = k // and not the whole element with it
 	}
 	return k
 }

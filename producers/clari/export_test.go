@@ -20,10 +20,10 @@ func read(t *testing.T, export *clari.Export) map[string]clari.Entry {
 	for entry, err := range export.Entries(t.Context()) {
 		require.NoError(t, err)
 		for list, find := range map[string]func() bool{
-			"users":       func() bool { _, ok := export.User(entry.UserID); return ok },
-			"fields":      func() bool { _, ok := export.Field(entry.FieldID); return ok },
-			"timePeriods": func() bool { _, ok := export.TimePeriod(entry.TimePeriodID); return ok },
-			"timeFrames":  func() bool { _, ok := export.TimeFrame(entry.TimeFrameID); return ok },
+			"users":       func() bool { return export.User(entry.UserID) != nil },
+			"fields":      func() bool { return export.Field(entry.FieldID) != nil },
+			"timePeriods": func() bool { return export.TimePeriod(entry.TimePeriodID) != nil },
+			"timeFrames":  func() bool { return export.TimeFrame(entry.TimeFrameID) != nil },
 		} {
 			require.True(t, find(), "%v is not in %s", entry, list)
 		}

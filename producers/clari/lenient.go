@@ -13,32 +13,36 @@ import (
 type text string
 
 func (t *text) UnmarshalJSON(b []byte) error {
+	s, err := readText(string(b))
+	*t = text(s)
+	return err
+}
+
+func readText(raw string) (string, error) {
 	switch {
-	case len(b) == 0, bytes.Equal(b, []byte("null")):
-		*t = ""
-		return nil
-	case b[0] == '"':
-		if plain := b[1 : len(b)-1]; isPlain(plain) {
-			*t = text(plain)
-			return nil
+	case raw == "", raw == "null":
+		return "", nil
+	case raw[0] == '"':
+		if plain := raw[1 : len(raw)-1]; isPlain(plain) {
+			return plain, nil
 		}
-		return json.Unmarshal(b, (*string)(t))
-	case startsNumber(b[0]):
-		*t = text(b)
-		return nil
+		var s string
+		err := json.Unmarshal([]byte(raw), &s)
+		return s, err
+	case startsNumber(raw[0]):
+		return raw, nil
 	}
 	var compact bytes.Buffer
-	if err := json.Compact(&compact, b); err != nil {
-		return err
+	if err := json.Compact(&compact, []byte(raw)); err != nil {
+		return "", err
 	}
-	*t = text(compact.String())
-	return nil
+	return compact.String(), nil
 }
 
 // isPlain tells whether the inside of a JSON string is the string: nearly all are, and need no decoder.
-func isPlain(b []byte) bool {
-	for _, c := range b {
-		if c == '\\' || c >= utf8.RuneSelf {
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c == '\\' || c >= utf8.RuneSelf {
 			return false
 		}
 	}
@@ -49,20 +53,21 @@ func isPlain(b []byte) bool {
 type flag bool
 
 func (f *flag) UnmarshalJSON(b []byte) error {
-	var t text
-	if err := t.UnmarshalJSON(b); err != nil {
-		return err
-	}
-	if t == "" {
-		*f = false
-		return nil
-	}
-	v, err := strconv.ParseBool(string(t))
-	if err != nil {
-		return errors.New("neither true nor false")
-	}
+	v, err := readFlag(string(b))
 	*f = flag(v)
-	return nil
+	return err
+}
+
+func readFlag(raw string) (bool, error) {
+	s, err := readText(raw)
+	if err != nil || s == "" {
+		return false, err
+	}
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, errors.New("neither true nor false")
+	}
+	return v, nil
 }
 
 // maxMillis is the end of the year 9999, where the formats downstream end as well.
@@ -71,19 +76,67 @@ const maxMillis = 253402300799999
 // millis is a time in epoch milliseconds that may also arrive as a string; null and 0 are the zero time.
 type millis struct{ time.Time }
 
-func (m *millis) UnmarshalJSON(b []byte) error {
-	var t text
-	if err := t.UnmarshalJSON(b); err != nil {
-		return err
+func (m *millis) UnmarshalJSON(b []byte) (err error) {
+	m.Time, err = readMillis(string(b))
+	return err
+}
+
+func readMillis(raw string) (time.Time, error) {
+	s, err := readText(raw)
+	if err != nil || s == "" || s == "0" {
+		return time.Time{}, err
 	}
-	m.Time = time.Time{}
-	if t == "" || t == "0" {
-		return nil
-	}
-	n, err := strconv.ParseInt(string(t), 10, 64)
+	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 || n > maxMillis {
-		return errors.New("not a time in epoch milliseconds")
+		return time.Time{}, errors.New("not a time in epoch milliseconds")
 	}
-	m.Time = time.UnixMilli(n).UTC()
-	return nil
+	return time.UnixMilli(n).UTC(), nil
+}
+
+// skipSpace returns where in valid JSON the next token begins.
+func skipSpace(s string, i int) int {
+	for s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r' {
+		i++
+	}
+	return i
+}
+
+// valueEnd returns where in valid JSON the value ends that begins at i, and that something follows.
+func valueEnd(s string, i int) int {
+	switch s[i] {
+	case '"':
+		return stringEnd(s, i)
+	case '{', '[':
+		return nestedEnd(s, i)
+	}
+	for s[i] != ',' && s[i] != '}' && s[i] != ']' && s[i] > ' ' {
+		i++
+	}
+	return i
+}
+
+func stringEnd(s string, i int) int {
+	for i++; s[i] != '"'; i++ {
+		if s[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+func nestedEnd(s string, i int) int {
+	for depth := 0; ; {
+		switch s[i] {
+		case '"':
+			i = stringEnd(s, i)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		if i++; depth == 0 {
+			return i
+		}
+	}
 }

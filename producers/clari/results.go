@@ -240,26 +240,25 @@ func index[T any](list []T, id func(T) string) map[string]int {
 	return m
 }
 
-func find[T any](list []T, m map[string]int, id string) (T, bool) {
+func find[T any](list []T, m map[string]int, id string) *T {
 	i, ok := m[id]
 	if !ok {
-		var none T
-		return none, false
+		return nil
 	}
-	return list[i], true
+	return &list[i]
 }
 
-// User finds the user of an entry.
-func (e *Export) User(id string) (User, bool) { return find(e.Users, e.users, id) }
+// User finds the user of an entry; nil if there is none. What User, Field, TimePeriod and TimeFrame return is the Export's own.
+func (e *Export) User(id string) *User { return find(e.Users, e.users, id) }
 
 // Field finds the field of an entry.
-func (e *Export) Field(id string) (Field, bool) { return find(e.Fields, e.fields, id) }
+func (e *Export) Field(id string) *Field { return find(e.Fields, e.fields, id) }
 
 // TimePeriod finds the quarter of an entry.
-func (e *Export) TimePeriod(id string) (TimePeriod, bool) { return find(e.TimePeriods, e.periods, id) }
+func (e *Export) TimePeriod(id string) *TimePeriod { return find(e.TimePeriods, e.periods, id) }
 
 // TimeFrame finds the week of an entry.
-func (e *Export) TimeFrame(id string) (TimeFrame, bool) { return find(e.TimeFrames, e.frames, id) }
+func (e *Export) TimeFrame(id string) *TimeFrame { return find(e.TimeFrames, e.frames, id) }
 
 // Entries gives the entries in the document's order, as often as it is called. With each comes nil or an error: an *EntryError
 // concerns this element alone, and the next one follows; after any other error (of ctx, of the disk) there is none.

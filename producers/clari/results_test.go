@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,16 +32,13 @@ func TestReferenceListsAreReadLeniently(t *testing.T) {
 	t.Parallel()
 	e := spooled(t, small)
 	require.Equal(t, []User{{ID: "1", ScopeID: `{"id":5}`}, {ID: "1", Name: "second"}}, e.Users)
-	first, ok := e.User("1")
-	require.True(t, ok)
-	require.Equal(t, e.Users[0], first, "the first of two")
+	require.Same(t, &e.Users[0], e.User("1"), "the first of two")
 	require.Equal(t, 1, e.Malformed)
 	require.Equal(t, []TimePeriod{{ID: "P", Year: "2024"}}, e.TimePeriods)
 	require.Empty(t, e.TimeFrames)
 	require.Equal(t, 3, e.EntryCount)
 	require.EqualValues(t, len(small), e.Bytes)
-	_, ok = e.TimeFrame("F")
-	require.False(t, ok)
+	require.Nil(t, e.TimeFrame("F"))
 }
 
 // A document that is cut anywhere is known as such before its first entry is used, and leaves nothing on the disk.
@@ -291,6 +289,36 @@ func checkEntry(t *testing.T, n int, source json.RawMessage, entry Entry, err er
 		require.True(t, json.Valid([]byte(v.Number)))
 		require.Contains(t, string(source), v.Number.String(), "the digits as they came")
 	}
+}
+
+// FuzzSplit holds how an element is taken apart against encoding/json.
+func FuzzSplit(f *testing.F) {
+	var many strings.Builder
+	for i := range 3 * fewMembers {
+		fmt.Fprintf(&many, `"k%d":%d,`, i%(2*fewMembers), i)
+	}
+	for _, seed := range []string{
+		anEntry, `{}`, " {\t} ", `{"a":1,"a":"2"}`, `{"\u0061":1,"a":[1,{"b":"]}"}],"":null}`, `{"a\"":"\\","b":"\\\""}`, "{\"a\xff\":\"\xff\"}",
+		`{"a" : -1e3 , "b":true,"c": {"d":{}} }`, "{\"a\":1\n,\r\"b\":[]}", `{` + many.String() + `"":0}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, element []byte) {
+		var want map[string]json.RawMessage
+		if json.Unmarshal(element, &want) != nil || want == nil {
+			return
+		}
+		parser := newEntryParser()
+		for range 2 { // the second finds what the first has left in the parser
+			require.NoError(t, parser.split(string(bytes.TrimLeft(element, " \t\r\n"))))
+			got := map[string]json.RawMessage{}
+			for _, m := range parser.members {
+				require.NotContains(t, got, m.key)
+				got[m.key] = json.RawMessage(m.json)
+			}
+			require.Equal(t, want, got)
+		}
+	})
 }
 
 func BenchmarkResults(b *testing.B) {

@@ -83,6 +83,7 @@ func (e *Exporter) publish(ctx context.Context, j job, done clari.Job, export *c
 }
 
 func (e *Exporter) publishEntries(ctx context.Context, t *tally, j job, started time.Time, export *clari.Export) error {
+	joiner, correlationID := newJoiner(export, j.ForecastID, j.ID), resilience.CorrelationID(ctx)
 	for entry, err := range export.Entries(ctx) {
 		var unreadable *clari.EntryError
 		switch {
@@ -92,11 +93,16 @@ func (e *Exporter) publishEntries(ctx context.Context, t *tally, j job, started 
 		case err != nil:
 			return err
 		}
-		joined := join(export, j.ForecastID, j.ID, entry)
+		f := joiner.join(entry)
+		observed := observation{started: started, at: time.Now(), correlationID: correlationID}
 		for _, value := range values(entry) {
-			f := joined
-			switch changed, err := e.publishValue(ctx, &f, value, entry.UpdatedOn, started); {
-			case isInvalid(err):
+			err := joiner.setValue(value)
+			changed := false
+			if err == nil {
+				changed, err = e.publishValue(ctx, f, observed)
+			}
+			switch {
+			case err != nil && isInvalid(err):
 				e.reject(ctx, t, j, f.Key(), err)
 			case err != nil:
 				return err
@@ -110,21 +116,25 @@ func (e *Exporter) publishEntries(ctx context.Context, t *tally, j job, started 
 	return nil
 }
 
-// publishValue publishes f with one of its entry's values, if that is news.
-func (e *Exporter) publishValue(ctx context.Context, f *entity.Forecast, value clari.Value, updatedOn, started time.Time) (changed bool, err error) {
-	if err := setValue(f, value); err != nil {
-		return false, err
+// observation is how it came that an entry was seen.
+type observation struct {
+	started       time.Time // when the job did
+	at            time.Time
+	correlationID string
+}
+
+// publishValue publishes f, if that is news.
+func (e *Exporter) publishValue(ctx context.Context, f *entity.Forecast, seen observation) (changed bool, err error) {
+	key, content := e.known.hash(f)
+	var updatedOn time.Time
+	if f.UpdatedOn != nil {
+		updatedOn = *f.UpdatedOn
 	}
-	content, err := e.known.hash(f)
-	if err != nil {
-		return false, err
-	}
-	key := hashKey(f.Key())
-	version, changed, err := e.known.compare(key, content, updatedOn, started)
+	version, changed, err := e.known.compare(key, content, updatedOn, seen.started)
 	if err != nil || !changed {
 		return false, err
 	}
-	if err := event.Seal(f, event.Upsert, version, time.Now(), resilience.CorrelationID(ctx)); err != nil {
+	if err := event.Seal(f, event.Upsert, version, seen.at, seen.correlationID); err != nil {
 		return false, err
 	}
 	if err := e.deps.Forecasts.Publish(ctx, f); err != nil {
@@ -136,7 +146,7 @@ func (e *Exporter) publishValue(ctx context.Context, f *entity.Forecast, value c
 
 // isInvalid tells a value that cannot be published from everything that passes.
 func isInvalid(err error) bool {
-	for _, class := range []error{money.ErrDigits, money.ErrRange, errContent, errTwice, event.ErrVersionRange, event.ErrTimeRange, publish.ErrInvalid} {
+	for _, class := range []error{money.ErrDigits, money.ErrRange, errTwice, event.ErrVersionRange, event.ErrTimeRange, publish.ErrInvalid} {
 		if errors.Is(err, class) {
 			return true
 		}
@@ -155,7 +165,7 @@ func (e *Exporter) reject(ctx context.Context, t *tally, j job, key string, reas
 func (e *Exporter) account(ctx context.Context, j job, done clari.Job, period string, t tally, failure error) error {
 	run := &exportrun.ExportRun{
 		RunID: "clari:" + j.ID, Source: "clari", OfEntity: "forecast", Scope: j.ForecastID,
-		TimePeriodID: text(cmp.Or(period, j.Asked)), Kinds: j.Types, JobID: text(j.ID),
+		TimePeriodID: optional(cmp.Or(period, j.Asked)), Kinds: j.Types, JobID: optional(j.ID),
 		RequestedAt: micros(j.RequestedAt), StartedAt: optional(done.StartTime), EndedAt: optional(done.EndTime),
 		CompletedAt:  micros(time.Now()),
 		RowsExpected: t.total(), RowsPublished: t.published, RowsUnchanged: t.unchanged, RowsRejected: t.rejected,
@@ -190,13 +200,13 @@ func (e *Exporter) account(ctx context.Context, j job, done clari.Job, period st
 func outcome(done clari.Job, t tally, failure error) (exportrun.Outcome, *string) {
 	switch {
 	case failure != nil && (done.Status == clari.StatusCancelled):
-		return exportrun.Cancelled, text(failure.Error())
+		return exportrun.Cancelled, optional(failure.Error())
 	case failure != nil:
-		return exportrun.Failed, text(failure.Error())
+		return exportrun.Failed, optional(failure.Error())
 	case done.Truncated():
-		return exportrun.Partial, text("Clari has truncated the export")
+		return exportrun.Partial, optional("Clari has truncated the export")
 	case t.rejected > 0:
-		return exportrun.Partial, text(fmt.Sprintf("%d values were rejected", t.rejected))
+		return exportrun.Partial, optional(fmt.Sprintf("%d values were rejected", t.rejected))
 	default:
 		return exportrun.Succeeded, nil
 	}
@@ -222,9 +232,11 @@ func (e *Exporter) report(ctx context.Context, j job, run *exportrun.ExportRun) 
 
 func micros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-func optional(t time.Time) *time.Time {
-	if t.IsZero() {
+// optional is v, or nil if it is zero.
+func optional[T comparable](v T) *T {
+	var zero T
+	if v == zero {
 		return nil
 	}
-	return &t
+	return &v
 }

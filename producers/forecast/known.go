@@ -2,10 +2,9 @@ package forecast
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"time"
 
@@ -28,9 +27,15 @@ type Known struct {
 	skipped int    // records that could not be read: the consumers' matter
 	job     uint32 // counts jobs
 	scratch []byte
+	seeds   [3]maphash.Seed // of the two halves of a key, and of content
 }
 
-type keyHash [16]byte
+func newKnown() *Known {
+	return &Known{facts: map[keyHash]fact{}, seeds: [...]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()}}
+}
+
+// keyHash stands for a key, in this process: 128 bits, so that no two keys are ever one.
+type keyHash [2]uint64
 
 // contentHash stands for the content of an entry: it is only ever compared with that of the same key.
 type contentHash uint64
@@ -44,7 +49,7 @@ type fact struct {
 // LoadKnown reads the forecast topic to its end. The error is one of Kafka or of the registry, and passes; a record that
 // is no event is skipped.
 func LoadKnown(ctx context.Context, client *kgo.Client, source wire.SchemaSource, logger *slog.Logger) (*Known, error) {
-	k := &Known{facts: map[keyHash]fact{}}
+	k := newKnown()
 	decoder := wire.NewDecoder(entity.Schema, source)
 	started := time.Now()
 	err := snapshot.Read(ctx, client, schemas.ForecastTopic, func(r *kgo.Record) error {
@@ -57,12 +62,11 @@ func LoadKnown(ctx context.Context, client *kgo.Client, source wire.SchemaSource
 		case !errors.As(err, &invalid):
 			return err
 		}
-		if err == nil {
-			err = k.load(&f)
-		}
 		if err != nil {
 			k.skipped++
+			return nil
 		}
+		k.load(&f)
 		return nil
 	})
 	if err != nil {
@@ -77,20 +81,16 @@ func LoadKnown(ctx context.Context, client *kgo.Client, source wire.SchemaSource
 
 // load takes in an event of the topic. The newest source version wins, as it does for everybody: the topic's order is
 // that of arrival, and a replayed dead letter arrives late.
-func (k *Known) load(f *entity.Forecast) error {
-	content, err := k.hash(f)
-	if err != nil {
-		return err
-	}
+func (k *Known) load(f *entity.Forecast) {
+	key, content := k.hash(f)
 	if f.Operation == event.Delete {
 		content = 0 // equals no content: an entry that is back is news
 	}
-	key, version := hashKey(f.Key()), f.SourceVersion.UnixMicro()
+	version := f.SourceVersion.UnixMicro()
 	if have, ok := k.facts[key]; ok && have.version > version {
-		return nil
+		return
 	}
 	k.facts[key] = fact{version: version, content: content}
-	return nil
 }
 
 // Len is the number of keys.
@@ -98,9 +98,6 @@ func (k *Known) Len() int { return len(k.facts) }
 
 // begin starts a job, in which each key has one value.
 func (k *Known) begin() { k.job++ }
-
-// errContent is returned by hash.
-var errContent = errors.New("the content does not fit the schema")
 
 // errTwice is returned by compare for a key that has two values in one export. Taking the one after the other would
 // publish both, again with each export.
@@ -139,18 +136,10 @@ func (k *Known) published(key keyHash, content contentHash, version time.Time) {
 	k.facts[key] = fact{version: version.UnixMicro(), content: content, job: k.job}
 }
 
-// hash is of what the source says of an entry, by the bytes of the newest schema: the envelope and the job make no news.
-func (k *Known) hash(f *entity.Forecast) (contentHash, error) {
-	var err error
-	k.scratch, err = entity.Schema.AppendEncode(k.scratch[:0], f.Content())
-	if err != nil {
-		return 0, errContent // encoding's own error may quote the value
-	}
-	sum := sha256.Sum256(k.scratch)
-	return contentHash(binary.BigEndian.Uint64(sum[:]) | 1), nil // never 0
-}
-
-func hashKey(key string) keyHash {
-	sum := sha256.Sum256([]byte(key))
-	return keyHash(sum[:len(keyHash{})])
+// hash is of the event's key, and of what the source says of the entry: the envelope and the job make no news.
+func (k *Known) hash(f *entity.Forecast) (keyHash, contentHash) {
+	k.scratch = f.AppendKey(k.scratch[:0])
+	key := keyHash{maphash.Bytes(k.seeds[0], k.scratch), maphash.Bytes(k.seeds[1], k.scratch)}
+	k.scratch = f.AppendContent(k.scratch[:0])
+	return key, contentHash(maphash.Bytes(k.seeds[2], k.scratch) | 1) // never 0
 }

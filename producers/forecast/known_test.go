@@ -43,8 +43,8 @@ func TestCompare(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := &Known{facts: map[keyHash]fact{}}
-			key := hashKey("k")
+			k := newKnown()
+			key := keyHash{1, 2}
 			if !c.last.IsZero() {
 				k.begin()
 				k.published(key, old, c.last)
@@ -60,8 +60,8 @@ func TestCompare(t *testing.T) {
 
 func TestKeyWithTwoValuesInOneExport(t *testing.T) {
 	t.Parallel()
-	k := &Known{facts: map[keyHash]fact{}}
-	key := hashKey("k")
+	k := newKnown()
+	key := keyHash{1, 2}
 	k.begin()
 	k.published(key, 1, at(1))
 	_, changed, err := k.compare(key, 1, time.Time{}, at(2))
@@ -119,18 +119,16 @@ func TestKnownIsWhatTheTopicHolds(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, k.Len())
 	require.Equal(t, 3, k.skipped)
-	content, err := k.hash(newest)
-	require.NoError(t, err)
-	require.Equal(t, fact{version: at(5).UnixMicro(), content: content}, k.facts[hashKey(newest.Key())])
+	key, content := k.hash(newest)
+	require.Equal(t, fact{version: at(5).UnixMicro(), content: content}, k.facts[key])
 }
 
 func TestContentIsWithoutEnvelopeAndJob(t *testing.T) {
 	t.Parallel()
-	k := &Known{}
+	k := newKnown()
 	hash := func(f *entity.Forecast) contentHash {
-		h, err := k.hash(f)
-		require.NoError(t, err)
-		return h
+		_, content := k.hash(f)
+		return content
 	}
 	a, b := value(t, "u", "1", at(1)), value(t, "u", "1", at(2))
 	b.JobID, b.CorrelationID, b.ObservedAt = "other", "other", at(3)
@@ -146,8 +144,8 @@ func TestContentIsWithoutEnvelopeAndJob(t *testing.T) {
 // export in which the first was not.
 func TestAKeyWithTwoValuesDoesNotFlip(t *testing.T) {
 	t.Parallel()
-	k := &Known{facts: map[keyHash]fact{}}
-	key := hashKey("k")
+	k := newKnown()
+	key := keyHash{1, 2}
 	published := 0
 	for export := range 6 {
 		k.begin()

@@ -33,11 +33,13 @@ type Config struct {
 
 // Publisher publishes the events of one topic. It is safe for concurrent use.
 type Publisher struct {
-	topic, source, schemaVersion string
-	client                       *kgo.Client
-	encoder                      *wire.Encoder
-	published, failed            prometheus.Counter
-	maxBytes                     int // of a record with all that is around it
+	topic             string
+	client            *kgo.Client
+	encoder           *wire.Encoder
+	source, version   []byte // headers that all events share
+	published, failed prometheus.Counter
+	maxBytes          int         // of a record with all that is around it
+	answered          func(error) // end, for every event of Publish
 
 	mu      sync.Mutex
 	pending int           // events of Publish that the broker has not answered yet
@@ -77,11 +79,13 @@ func Open(ctx context.Context, cfg Config, client *kgo.Client, registry *wire.Re
 	}
 	logger.DebugContext(ctx, "publisher opened", "topic", cfg.Topic, "schema_id", registered.ID, "schema_version", registered.Version)
 	maxBatch, _ := client.OptValue(kgo.ProducerBatchMaxBytes).(int32)
-	return &Publisher{
-		topic: cfg.Topic, source: cfg.Source, schemaVersion: registered.String(),
+	p := &Publisher{
+		topic: cfg.Topic, source: []byte(cfg.Source), version: []byte(registered.String()),
 		client: client, encoder: wire.NewEncoder(schema, registered.ID),
 		published: published, failed: failed, maxBytes: int(maxBatch),
-	}, nil
+	}
+	p.answered = p.end
+	return p, nil
 }
 
 // counter returns the topic's counter of a family that the publishers of a process share.
@@ -102,7 +106,7 @@ func counter(reg prometheus.Registerer, name, help, topic string) (prometheus.Co
 // told by Flush. ctx must stay open until then.
 func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
 	p.begin()
-	if err := p.PublishFunc(ctx, e, p.end); err != nil {
+	if err := p.PublishFunc(ctx, e, p.answered); err != nil {
 		p.end(nil) // the caller has the error: Flush need not tell it again
 		return err
 	}
@@ -113,44 +117,13 @@ func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
 // acknowledged it, with nil, or when it has failed for good. It is not called if PublishFunc returns an error, and Flush
 // has no part in it. Calls come one at a time from a goroutine of the client, which they must not block.
 func (p *Publisher) PublishFunc(ctx context.Context, e event.Event, answered func(error)) error {
-	key, id := []byte(e.Key()), e.Head().EventID
-	if err := event.Check(e, key); err != nil {
+	o := &outgoing{publisher: p, id: e.Head().EventID, answered: answered}
+	if err := o.write(e); err != nil {
 		p.failed.Inc()
-		return fmt.Errorf("publishing event %s to %s: %w: %w", id, p.topic, ErrInvalid, err)
+		return fmt.Errorf("publishing event %s to %s: %w: %w", o.id, p.topic, ErrInvalid, err)
 	}
-	value, err := p.encoder.Encode(e)
-	if err != nil {
-		p.failed.Inc()
-		return fmt.Errorf("publishing event %s to %s: %w: %w", id, p.topic, ErrInvalid, err)
-	}
-	record := &kgo.Record{Topic: p.topic, Key: key, Value: value}
-	for _, h := range event.Headers(e, p.source, p.schemaVersion) {
-		record.Headers = append(record.Headers, kgo.RecordHeader{Key: h.Key, Value: []byte(h.Value)})
-	}
-	if size := recordSize(record); size > p.maxBytes {
-		p.failed.Inc()
-		return fmt.Errorf("publishing event %s to %s: %w: %d bytes, of %d that a batch may have", id, p.topic, ErrInvalid, size, p.maxBytes)
-	}
-	p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
-		if err != nil {
-			p.failed.Inc()
-			answered(fmt.Errorf("publishing event %s to %s: %w", id, p.topic, err))
-			return
-		}
-		p.published.Inc()
-		answered(nil)
-	})
+	p.client.Produce(ctx, &o.record, o.done)
 	return nil
-}
-
-// recordSize is what a record needs in a batch of its own, uncompressed, or a little more.
-func recordSize(r *kgo.Record) int {
-	const batch, varints = 80, 10 // what stands around records, and before each text
-	size := batch + len(r.Key) + len(r.Value) + 2*varints
-	for _, h := range r.Headers {
-		size += len(h.Key) + len(h.Value) + 2*varints
-	}
-	return size
 }
 
 func (p *Publisher) begin() {

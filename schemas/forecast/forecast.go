@@ -89,16 +89,6 @@ func (f *Forecast) AppendKey(dst []byte) []byte {
 	return append(dst, f.Kind...)
 }
 
-// Content returns a copy that holds only what the source says of the entry:
-// without the envelope and without the job that happened to carry it. Two
-// observations of one state have equal content.
-func (f *Forecast) Content() *Forecast {
-	c := *f
-	c.Envelope = event.Envelope{Operation: event.Upsert}
-	c.JobID = ""
-	return &c
-}
-
 // isKind tells whether s is ^[a-z][a-z0-9_]{0,63}$.
 func isKind(s string) bool {
 	if len(s) == 0 || len(s) > 64 || s[0] < 'a' || s[0] > 'z' {

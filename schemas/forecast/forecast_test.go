@@ -1,6 +1,9 @@
 package forecast_test
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -89,4 +92,86 @@ func FuzzShapes(f *testing.F) {
 		e.CurrencyCode = &text
 		require.Equal(t, currencyShape.MatchString(text), e.Validate() == nil, "currency %q", text)
 	})
+}
+
+// encoded are the bytes of an event as its schema writes them, and where in them the content is.
+func encoded(t *testing.T, f *forecast.Forecast) (all, content []byte) {
+	t.Helper()
+	all, err := forecast.Schema.Encode(f)
+	require.NoError(t, err)
+	head := 1 + len(f.EventID.String()) // with its length
+	for _, micros := range []int64{f.SourceVersion.UnixMicro(), f.ObservedAt.UnixMicro()} {
+		head += len(binary.AppendVarint(nil, micros))
+	}
+	head += 1 + 1 + len(f.CorrelationID)
+	return all, all[head : len(all)-1-len(f.JobID)]
+}
+
+// TestContentIsThatOfTheSchema sets one field after another, and all of them at random, also those that a newer schema adds.
+func TestContentIsThatOfTheSchema(t *testing.T) {
+	t.Parallel()
+	same := func(f *forecast.Forecast) []byte {
+		_, want := encoded(t, f)
+		require.Equal(t, want, f.AppendContent(nil))
+		return want
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	fresh := func() *forecast.Forecast {
+		f := new(forecast.Forecast)
+		require.NoError(t, event.Seal(f, event.Upsert, time.Unix(1, 0), time.Unix(2, 0), "run"))
+		return f
+	}
+	empty := same(fresh())
+	for i := 1; i < reflect.TypeFor[forecast.Forecast]().NumField(); i++ { // the first is the envelope
+		f := fresh()
+		field := reflect.ValueOf(f).Elem().Field(i)
+		for range 20 {
+			fill(t, rng, field)
+			name := reflect.TypeFor[forecast.Forecast]().Field(i).Name
+			if got := same(f); name == "JobID" {
+				require.Equal(t, empty, got)
+			} else {
+				require.NotEqual(t, empty, got, name)
+			}
+		}
+	}
+	for range 2000 {
+		f := fresh()
+		for i := 1; i < reflect.TypeFor[forecast.Forecast]().NumField(); i++ {
+			if rng.IntN(3) > 0 {
+				fill(t, rng, reflect.ValueOf(f).Elem().Field(i))
+			}
+		}
+		same(f)
+	}
+}
+
+// fill gives a field a value that is not the zero one.
+func fill(t *testing.T, rng *rand.Rand, field reflect.Value) {
+	t.Helper()
+	text := func() string { return strings.Repeat("é", 1+rng.IntN(30)) }
+	// From 1900 to 2261, at any time of the day.
+	moment := func() time.Time {
+		return time.Date(1900+rng.IntN(362), 1, 1+rng.IntN(365), rng.IntN(24), rng.IntN(60), 0, rng.IntN(1e9), time.FixedZone("", 3600*(rng.IntN(23)-11)))
+	}
+	switch field.Interface().(type) {
+	case string:
+		field.SetString(text())
+	case *string:
+		field.Set(reflect.ValueOf(new(text())))
+	case bool:
+		field.SetBool(true)
+	case *int32:
+		field.Set(reflect.ValueOf(new(rng.Int32() - 1<<30)))
+	case *time.Time:
+		field.Set(reflect.ValueOf(new(moment())))
+	case *money.Amount:
+		var a money.Amount
+		for i := range a {
+			a[i] = byte(rng.Uint32())
+		}
+		field.Set(reflect.ValueOf(&a))
+	default:
+		require.Fail(t, "a field of a new type", field.Type().String())
+	}
 }

@@ -41,8 +41,11 @@ type Encoder struct {
 func NewEncoder(schema *avro.Schema, id int) *Encoder { return &Encoder{schema: schema, id: id} }
 
 // Encode returns the value of a record.
-func (e *Encoder) Encode(v any) ([]byte, error) {
-	value, err := e.schema.AppendEncode(AppendHeader(nil, e.id), v)
+func (e *Encoder) Encode(v any) ([]byte, error) { return e.Append(nil, v) }
+
+// Append appends the value of a record to dst.
+func (e *Encoder) Append(dst []byte, v any) ([]byte, error) {
+	value, err := e.schema.AppendEncode(AppendHeader(dst, e.id), v)
 	if err != nil {
 		return nil, fmt.Errorf("encoding: %s", describe(err))
 	}
