@@ -32,8 +32,12 @@ test-backlog: deps ## Let a consumer work off 5,000,000 records with ClickHouse 
 	go test -count=1 -timeout=40m -v -run '^TestABacklogFitsIntoMemory$$' ./deploy/local/endtoend -backlog=5000000
 
 .PHONY: bench
-bench: deps ## Run the benchmarks
-	go test -run '^$$' -bench . work
+bench: build ## Measure how fast the pipeline is: build/bench.json (ARGS="--only NAME", ARGS=--help)
+	@$(BIN)/bench run $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: build ## The same with fewer events and rounds, within 3 minutes
+	@$(BIN)/bench run --quick $(ARGS)
 
 LINT         := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0

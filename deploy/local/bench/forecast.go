@@ -1,0 +1,179 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/revstream/revstream/deploy/local/bench/bare"
+	"github.com/revstream/revstream/deploy/local/bench/meter"
+	"github.com/revstream/revstream/deploy/local/bench/workload"
+	"github.com/revstream/revstream/schemas/event"
+)
+
+// ways in which rows go in bare: the fastest of them is the limit of the round.
+var ways = []bare.Way{
+	{Encoder: "driver", Batch: 20_000, Writers: 1}, {Encoder: "driver", Batch: 20_000, Writers: 2},
+	{Encoder: "driver", Batch: 50_000, Writers: 1}, {Encoder: "driver", Batch: 50_000, Writers: 2},
+}
+
+// share measures a consumer against the bare insert of the same rows.
+type share struct {
+	r       *run
+	figure  string
+	topic   *loaded
+	columns *bare.Columns
+
+	rate float64 // of this round's consumer, for what is held to it
+}
+
+// forecasts measures the share for forecasts, which other measurements of the round are held to.
+func (r *run) forecasts() measurement {
+	r.plain = &share{r: r, figure: InsertShareForecast}
+	return measurement{
+		figures: []string{InsertShareForecast, ConsumerRSS},
+		setUp: func(ctx context.Context) error {
+			return setUpShare(ctx, r.plain, "forecasts", workload.Forecasts, r.cfg.Events, workload.Forecast)
+		},
+		measure: func(ctx context.Context) error {
+			result, err := r.plain.measure(ctx)
+			if err == nil {
+				r.report.add(ConsumerRSS, "", float64(result.rss)/1e6)
+			}
+			return err
+		},
+	}
+}
+
+// setUpShare loads the topic and makes the rows.
+func setUpShare[E event.Event](ctx context.Context, s *share, name string, entity workload.Entity, events int, make func(int, time.Time) (E, error)) (err error) {
+	timely := func(i int) (E, error) { return make(i, workload.Version(i)) }
+	if s.topic, err = load(ctx, s.r, name, entity, 0, events, timely); err != nil {
+		return err
+	}
+	s.r.report.add(s.figure, "wire_bytes_per_event", float64(s.topic.bytes)/float64(events))
+	if !s.r.wanted(s.figure) {
+		return nil
+	}
+	ready := slices.Grow([]E(nil), events)
+	for i := range events {
+		e, err := timely(i)
+		if err != nil {
+			return err
+		}
+		ready = append(ready, e)
+	}
+	s.columns = bare.NewColumns(ready, func(i int) bare.Origin {
+		return bare.Origin{Topic: entity.Topic, Partition: int32(i % 6), Offset: int64(i / 6)}
+	})
+	return nil
+}
+
+// measure lets the consumer and the bare inserts have a go; which of them is first changes with the round.
+func (s *share) measure(ctx context.Context) (result consumed, err error) {
+	limit := 0.0
+	consume := func() error {
+		result, err = s.consume(ctx)
+		return err
+	}
+	insert := func() error {
+		limit, err = s.limit(ctx)
+		return err
+	}
+	order := []func() error{insert, consume}
+	if s.r.round%2 == 1 {
+		order = []func() error{consume, insert}
+	}
+	if s.columns == nil {
+		order = []func() error{consume}
+	}
+	for _, step := range order {
+		if err := step(); err != nil {
+			return result, err
+		}
+	}
+	if limit > 0 {
+		s.r.report.add(s.figure, "", result.rate/limit)
+		s.r.report.add(s.figure, "bare_events_per_s", limit)
+		s.r.say("%s: %.0f of %.0f events/s are %.1f %%", s.figure, result.rate, limit, 100*result.rate/limit)
+	}
+	return result, nil
+}
+
+// consume measures the consumer on empty tables.
+func (s *share) consume(ctx context.Context) (consumed, error) {
+	if err := s.r.clear(ctx, s.topic.entity, bare.Tables...); err != nil {
+		return consumed{}, err
+	}
+	n := s.topic.records
+	result, err := s.r.consume(ctx, consumption{topic: s.topic, want: rows{n, n, n}})
+	if err != nil {
+		return result, err
+	}
+	s.rate = result.rate
+	s.r.addConsumed(s.figure, "consume", result)
+	disk, err := s.r.rig.Number(ctx, "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase() AND table LIKE '"+s.topic.entity.Name+"\\_%'")
+	s.r.report.add(s.figure, "disk_bytes_per_event", float64(disk)/float64(n))
+	return result, err
+}
+
+// limit is how many rows a second the fastest of the ways brings in.
+func (s *share) limit(ctx context.Context) (best float64, err error) {
+	// What the limit's own heap costs in garbage collection is no part of an insert.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for _, way := range ways {
+		runtime.GC()
+		rate, err := s.bare(ctx, way)
+		if err != nil {
+			return 0, err
+		}
+		best = max(best, rate)
+	}
+	return best, nil
+}
+
+func (s *share) bare(ctx context.Context, way bare.Way) (rate float64, err error) {
+	entity, n := s.topic.entity, s.topic.records
+	if err := s.r.clear(ctx, entity, bare.Tables...); err != nil {
+		return 0, err
+	}
+	writers, closeAll, err := bare.OpenDriver(ctx, s.r.rig.ClickHouseURL(), entity.Name, s.columns, way.Writers)
+	if err != nil {
+		return 0, err
+	}
+	before, err := s.cpu()
+	if err != nil {
+		return 0, err
+	}
+	took, err := bare.Run(ctx, int(n), way.Batch, writers)
+	if err != nil {
+		return 0, err
+	}
+	after, err := s.cpu()
+	if err != nil {
+		return 0, err
+	}
+	if err := closeAll(); err != nil {
+		return 0, fmt.Errorf("closing the bare insert: %w", err)
+	}
+	rate = float64(n) / took.Seconds()
+	name := "bare_" + way.String()
+	s.r.report.add(s.figure, name+"_events_per_s", rate)
+	s.r.report.add(s.figure, name+"_client_us_per_event", float64((after[0]-before[0]).Microseconds())/float64(n))
+	s.r.report.add(s.figure, name+"_engine_us_per_event", float64((after[1]-before[1]).Microseconds())/float64(n))
+	return rate, s.r.check(ctx, entity, rows{n, n, n})
+}
+
+// cpu of this process, which inserts, and of the engine.
+func (s *share) cpu() (times [2]time.Duration, err error) {
+	for i, pid := range []int{os.Getpid(), s.r.rig.Engine.PID()} {
+		if times[i], err = meter.CPU(pid); err != nil {
+			return times, err
+		}
+	}
+	return times, nil
+}
