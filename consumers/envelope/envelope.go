@@ -13,7 +13,7 @@ import (
 // Columns come from the envelope of an event.
 func Columns[E event.Event]() []table.Column[E] {
 	return []table.Column[E]{
-		table.Of("event_id", "UUID", ID[E]),
+		table.Of("event_id", "UUID", func(e E) uuid.UUID { return e.Head().EventID }),
 		table.Of("source_version", "DateTime64(6, 'UTC')", func(e E) time.Time { return e.Head().SourceVersion }),
 		table.Of("observed_at", "DateTime64(6, 'UTC')", func(e E) time.Time { return e.Head().ObservedAt }),
 		table.Of("is_deleted", "UInt8", func(e E) uint8 {
@@ -25,6 +25,3 @@ func Columns[E event.Event]() []table.Column[E] {
 		table.Of("correlation_id", "String", func(e E) string { return e.Head().CorrelationID }),
 	}
 }
-
-// ID returns an event's ID.
-func ID[E event.Event](e E) uuid.UUID { return e.Head().EventID }

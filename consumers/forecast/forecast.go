@@ -4,12 +4,9 @@ package forecast
 import (
 	"time"
 
-	"github.com/shopspring/decimal"
-
 	"github.com/revstream/revstream/consumers/envelope"
 	"github.com/revstream/revstream/pipeline/table"
 	schema "github.com/revstream/revstream/schemas/forecast"
-	"github.com/revstream/revstream/schemas/money"
 )
 
 // Tables is the prefix of the entity's tables: forecast_current, forecast_history and forecast_ledger.
@@ -23,7 +20,7 @@ var Columns = append([]table.Column[*schema.Forecast]{
 	table.Of("user_id", "String", func(f *schema.Forecast) string { return f.UserID }),
 	table.Of("field_id", "LowCardinality(String)", func(f *schema.Forecast) string { return f.FieldID }),
 	table.Of("kind", "LowCardinality(String)", func(f *schema.Forecast) string { return f.Kind }),
-	table.Of("value", "Nullable(Decimal(76, 18))", func(f *schema.Forecast) *decimal.Decimal { return amount(f.Value) }),
+	table.Of("value", "Nullable(Decimal(76, 18))", func(f *schema.Forecast) *table.Unscaled { return (*table.Unscaled)(f.Value) }),
 	table.Of("currency_code", "LowCardinality(Nullable(String))", func(f *schema.Forecast) *string { return f.CurrencyCode }),
 	table.Of("currency_symbol", "LowCardinality(Nullable(String))", func(f *schema.Forecast) *string { return f.CurrencySymbol }),
 	table.Of("is_updated", "Bool", func(f *schema.Forecast) bool { return f.IsUpdated }),
@@ -49,11 +46,3 @@ var Columns = append([]table.Column[*schema.Forecast]{
 	table.Of("time_frame_end", "Nullable(Date32)", func(f *schema.Forecast) *time.Time { return f.TimeFrameEnd }),
 	table.Of("job_id", "LowCardinality(String)", func(f *schema.Forecast) string { return f.JobID }),
 }, envelope.Columns[*schema.Forecast]()...)
-
-func amount(a *money.Amount) *decimal.Decimal {
-	if a == nil {
-		return nil
-	}
-	d := a.Decimal()
-	return &d
-}

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/revstream/revstream/consumers/envelope"
 	"github.com/revstream/revstream/pipeline/clickhousesink"
 	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/daemon"
@@ -185,30 +185,57 @@ func Of[E any, P interface {
 	event.Event
 }](topic, group string, reader *avro.Schema, tables string, columns []table.Column[P]) Stream {
 	return Stream{Topic: topic, Loop: func(p Parts) (Loop, error) {
+		decoder := wire.NewDecoder(reader, p.Registry)
+		// One for each of the loop's two goroutines, as each has its event in its own hand.
+		identified, err := newScan[E, P](decoder)
+		if err != nil {
+			return nil, err
+		}
+		stored, err := newScan[E, P](decoder)
+		if err != nil {
+			return nil, err
+		}
 		sink, err := clickhousesink.New(p.Sink, p.Metrics, p.Conn,
-			clickhousesink.Tables[P]{Entity: tables, ID: envelope.ID[P], Columns: columns})
+			clickhousesink.Tables[P]{Entity: tables, Columns: columns, Read: stored.read})
 		if err != nil {
 			return nil, err
 		}
 		p.Consume.Topic, p.Consume.Group = topic, group
-		decode := decoder[E, P](wire.NewDecoder(reader, p.Registry))
-		return consume.New(p.Consume, p.Logger, p.Metrics, decode, sink, deadletter.NewWriter(p.Letters, group, daemon.Version()))
+		return consume.New(p.Consume, p.Logger, p.Metrics, identified.identify, sink, deadletter.NewWriter(p.Letters, group, daemon.Version()))
 	}}
 }
 
-// decoder reads a record's value as an event and validates it against its key.
-func decoder[E any, P interface {
+// scan reads records into one event.
+type scan[P event.Event] struct {
+	event   P
+	scanner *wire.Scanner
+}
+
+func newScan[E any, P interface {
 	*E
 	event.Event
-}](values *wire.Decoder) consume.Decode[P] {
-	return func(ctx context.Context, rec *kgo.Record) (P, error) {
-		e := P(new(E))
-		if err := values.Decode(ctx, rec.Value, e); err != nil {
-			return nil, err
-		}
-		if err := event.Check(e, rec.Key); err != nil {
-			return nil, &wire.InvalidError{Class: wire.ReasonValidation, Message: err.Error()}
-		}
-		return e, nil
+}](decoder *wire.Decoder) (*scan[P], error) {
+	e := P(new(E))
+	scanner, err := wire.NewScanner(decoder, e)
+	if err != nil {
+		return nil, err
 	}
+	return &scan[P]{event: e, scanner: scanner}, nil
+}
+
+// read returns a record's event, until the next one is read.
+func (s *scan[P]) read(ctx context.Context, rec *kgo.Record) (P, error) {
+	return s.event, s.scanner.Scan(ctx, rec.Value)
+}
+
+// identify reads a record's event and validates it against its key.
+func (s *scan[P]) identify(ctx context.Context, rec *kgo.Record) (uuid.UUID, error) {
+	e, err := s.read(ctx, rec)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	if err := event.Check(e, rec.Key); err != nil {
+		return uuid.Nil, &wire.InvalidError{Class: wire.ReasonValidation, Message: err.Error()}
+	}
+	return e.Head().EventID, nil
 }

@@ -3,7 +3,6 @@ package clickhousesink
 import (
 	"errors"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,16 +10,17 @@ import (
 )
 
 // Open makes a connection pool from a URL such as
-// http://user:password@host:8123/revenue, or clickhouse:// for the native
-// protocol. It does no I/O. Its errors never hold the URL, for the sake of the
-// password in it.
+// http://user:password@host:8123/revenue. It does no I/O. Its errors never hold
+// the URL, for the sake of the password in it.
+//
+// It is ClickHouse's HTTP interface alone, as only that takes blocks that stand encoded.
 func Open(rawURL string) (clickhouse.Conn, error) {
 	u, err := url.Parse(strings.TrimSpace(rawURL))
 	if err != nil || u.Host == "" {
 		return nil, errors.New("CLICKHOUSE_URL is not a URL such as http://user:password@host:8123/revenue")
 	}
-	if !slices.Contains([]string{"http", "https", "clickhouse", "tcp"}, u.Scheme) { // the driver takes any other for the native protocol
-		return nil, errors.New("CLICKHOUSE_URL has an unsupported scheme; http, https, clickhouse and tcp are supported")
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("CLICKHOUSE_URL has an unsupported scheme; give the HTTP interface, such as http://host:8123/revenue or https://host:8443/revenue")
 	}
 	if strings.Trim(u.Path, "/") == "" {
 		return nil, errors.New("CLICKHOUSE_URL names no database; add it as the path, such as /revenue")

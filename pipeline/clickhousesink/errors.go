@@ -18,25 +18,9 @@ import (
 // ReasonRejected is the reason of a row that ClickHouse can never take.
 const ReasonRejected = "sink_rejected"
 
-// conversionError is the driver's refusal to put a value into a column. The
-// server never saw it. Its text names the column; the cause may quote values.
-type conversionError struct {
-	column string
-	err    error
-}
-
-func (e *conversionError) Error() string {
-	return fmt.Sprintf("column %s does not take a value", e.column)
-}
-
-func (e *conversionError) Unwrap() error { return e.err }
-
 // rejection says, without any value, why the rows can never go in, or "" if
 // the error may pass.
 func rejection(err error) string {
-	if conversion, ok := errors.AsType[*conversionError](err); ok {
-		return conversion.Error()
-	}
 	if exception, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		if known := codes[exception.Code]; known.class == rejects {
 			return fmt.Sprintf("error %d %s", exception.Code, known.name)
@@ -91,13 +75,8 @@ func (f *failure) Error() string {
 // codeOf labels an error in metrics: its ClickHouse code, or what it is else.
 func codeOf(err error) string {
 	var exception *clickhouse.Exception
-	var conversion *conversionError
-	switch {
-	case errors.As(err, &exception):
+	if errors.As(err, &exception) {
 		return strconv.Itoa(int(exception.Code))
-	case errors.As(err, &conversion):
-		return "conversion"
-	default:
-		return "connection"
 	}
+	return "connection"
 }

@@ -2,6 +2,7 @@ package clickhousesink
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,47 +12,28 @@ import (
 )
 
 // insert is a columnar insert into one table.
-type insert[E any] struct {
-	table     string
-	columns   []table.Column[E]
-	statement string
-	types     []clickhouse.ColumnNameAndType
+type insert struct{ table, statement string }
+
+func newInsert(name string, columns ...[]string) insert {
+	return insert{table: name, statement: "INSERT INTO " + name + " (" + strings.Join(slices.Concat(columns...), ", ") + ")"}
 }
 
-func newInsert[E any](name string, columns []table.Column[E]) insert[E] {
+func columnNames[E any](columns []table.Column[E]) []string {
 	names := make([]string, len(columns))
-	types := make([]clickhouse.ColumnNameAndType, len(columns))
 	for i, c := range columns {
 		names[i] = c.Name
-		types[i] = clickhouse.ColumnNameAndType{Name: c.Name, Type: c.Type}
 	}
-	return insert[E]{
-		table: name, columns: columns, types: types,
-		statement: "INSERT INTO " + name + " (" + strings.Join(names, ", ") + ")",
-	}
+	return names
 }
 
 // run inserts the rows as one block. An error does not say that nothing went in.
-func (in *insert[E]) run(ctx context.Context, conn Conn, timeout time.Duration, rows []E) error {
+func (in *insert) run(ctx context.Context, conn Conn, timeout time.Duration, parts []table.Part) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// The types are given, so that no DESCRIBE TABLE precedes each insert.
 	// A batch that the server would wait to combine with others would make the
 	// next step run before this one is durable.
-	ctx = clickhouse.Context(ctx,
-		clickhouse.WithColumnNamesAndTypes(in.types),
-		clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0, "wait_end_of_query": 1}))
-	batch, err := conn.PrepareBatch(ctx, in.statement)
-	if err != nil {
-		return &failure{err}
-	}
-	defer func() { _ = batch.Close() }() // after Send it does nothing; its error says no more than ours
-	for i, c := range in.columns {
-		if err := batch.Column(i).Append(c.Values(rows)); err != nil {
-			return &conversionError{column: c.Name, err: err}
-		}
-	}
-	if err := batch.Send(); err != nil {
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0, "wait_end_of_query": 1}))
+	if err := conn.InsertFormat(ctx, "Native", in.statement, table.Native(parts...)); err != nil {
 		return &failure{err}
 	}
 	return nil

@@ -1,8 +1,11 @@
 package clickhousesink
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -15,41 +18,87 @@ import (
 // an ID.
 const maxQuerySize = 64 << 20
 
-// known returns which of the items' events the ledger has.
+// lookups are the statements that ask an entity's ledger.
+type lookups struct{ ledger, within, among string }
+
+func newLookups(entity string) lookups {
+	ledger := entity + "_ledger"
+	return lookups{
+		ledger: ledger,
+		within: "SELECT event_id FROM " + ledger + " WHERE toUInt128(event_id) BETWEEN toUInt128(toUUID('%s')) AND toUInt128(toUUID('%s')) LIMIT %d",
+		among:  "SELECT DISTINCT event_id FROM " + ledger + " WHERE event_id IN (SELECT id FROM format(TSV, 'id UUID', '%s'))",
+	}
+}
+
+// known returns IDs that the ledger has, those of the items among them.
 //
-// The IDs go as one text literal that the format function parses: as literals
-// of an IN list 10,000 of them exceed the server's limits for a statement's
-// size and tree, and as a URL parameter the limits of proxies. IDs sort by the
-// source's clock, and so does the ledger, so a look-up among recent events
-// touches a few granules, however large the ledger is.
-func (s *Sink[E]) known(ctx context.Context, items []consume.Item[E]) (map[uuid.UUID]struct{}, error) {
+// IDs sort by the source's clock, and so does the ledger. The events of a batch
+// mostly follow each other, so it is asked for what it has from the first of them to the
+// last: for new events that is nothing, and the answer takes no longer the
+// larger the ledger is. Where it has more there than the batch could be, because the
+// batch spans years, it is asked for each ID.
+func (s *Sink[E]) known(ctx context.Context, items []consume.Item) (map[uuid.UUID]struct{}, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	first, last := items[0].ID, items[0].ID
+	for _, item := range items[1:] {
+		switch {
+		case bytes.Compare(item.ID[:], first[:]) < 0:
+			first = item.ID
+		case bytes.Compare(item.ID[:], last[:]) > 0:
+			last = item.ID
+		}
+	}
+	most := 2*len(items) + 1000
+	known, n, err := s.ask(ctx, fmt.Sprintf(s.lookups.within, first, last, most))
+	if err == nil && n == most {
+		known, _, err = s.ask(ctx, fmt.Sprintf(s.lookups.among, texts(items)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking %d events up in %s: %w", len(items), s.lookups.ledger, &failure{err})
+	}
+	return known, nil
+}
+
+// texts are the items' IDs as one text literal that the format function
+// parses: as literals of an IN list 10,000 of them exceed the server's limits
+// for a statement's size and tree, and as a URL parameter the limits of proxies.
+func texts(items []consume.Item) string {
 	var ids strings.Builder
 	ids.Grow(38 * len(items))
 	for _, item := range items {
-		ids.WriteString(s.tables.ID(item.Event).String())
+		ids.WriteString(item.ID.String())
 		ids.WriteString(`\n`)
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_query_size": maxQuerySize}))
-	rows, err := s.conn.Query(ctx, fmt.Sprintf(s.lookup, ids.String()))
+	return ids.String()
+}
+
+// ask returns the IDs of an answer, and how many rows it has.
+func (s *Sink[E]) ask(ctx context.Context, query string) (ids map[uuid.UUID]struct{}, rows int, err error) {
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_query_size": maxQuerySize, "wait_end_of_query": 1}))
+	answer, err := s.conn.QueryFormat(ctx, "RowBinary", query)
 	if err != nil {
-		return nil, fmt.Errorf("looking %d events up in %s_ledger: %w", len(items), s.tables.Entity, &failure{err})
+		return nil, 0, err
 	}
-	defer func() { _ = rows.Close() }() // rows.Err says what there is to say
-	known := make(map[uuid.UUID]struct{})
-	for rows.Next() {
-		var id uuid.UUID
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("reading %s_ledger: %w", s.tables.Entity, &failure{err})
-		}
-		known[id] = struct{}{}
+	defer func() { _ = answer.Close() }() // the end of the answer says what there is to say
+	data, err := io.ReadAll(answer)
+	if err != nil {
+		return nil, 0, err
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading %s_ledger: %w", s.tables.Entity, &failure{err})
+	const size = len(uuid.UUID{})
+	if len(data)%size != 0 {
+		return nil, 0, io.ErrUnexpectedEOF
 	}
-	return known, nil
+	rows = len(data) / size
+	ids = make(map[uuid.UUID]struct{}, rows)
+	for ; len(data) > 0; data = data[size:] {
+		var id uuid.UUID // each half comes as a little-endian number
+		binary.BigEndian.PutUint64(id[:8], binary.LittleEndian.Uint64(data))
+		binary.BigEndian.PutUint64(id[8:], binary.LittleEndian.Uint64(data[8:]))
+		ids[id] = struct{}{}
+	}
+	return ids, rows, nil
 }

@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -18,20 +18,21 @@ import (
 	"github.com/revstream/revstream/pipeline/table"
 )
 
-// Conn is what the sink needs of a ClickHouse connection.
+// Conn is what the sink needs of a ClickHouse connection. Open makes one.
 type Conn interface {
-	PrepareBatch(ctx context.Context, query string, opts ...driver.PrepareBatchOption) (driver.Batch, error)
-	Query(ctx context.Context, query string, args ...any) (driver.Rows, error)
+	InsertFormat(ctx context.Context, format, query string, data io.Reader) error
+	QueryFormat(ctx context.Context, format, query string, args ...any) (io.ReadCloser, error)
 }
 
 // Tables describes where the events of one entity go: to <Entity>_current,
 // <Entity>_history and <Entity>_ledger of the connection's database.
 type Tables[E any] struct {
 	Entity string // such as "forecast"
-	// ID returns the event's ID, which the ledger knows it by.
-	ID func(E) uuid.UUID
 	// Columns fill current and history alike.
 	Columns []table.Column[E]
+	// Read returns the event of a record that was identified before. It is
+	// called by one goroutine, which is done with an event when it asks for the next.
+	Read func(context.Context, *kgo.Record) (E, error)
 }
 
 // Config bounds a sink.
@@ -45,9 +46,9 @@ type Config struct {
 //
 //  1. drop what the ledger knows;
 //  2. insert into current, where a row's version is its event ID: the newest
-//     source version wins, whenever it arrives;
-//  3. insert into history, whose sorting key ends in the event ID;
-//  4. insert into the ledger.
+//     source version wins, whenever it arrives; and, at the same time, into
+//     history, whose sorting key ends in the event ID;
+//  3. insert into the ledger.
 //
 // An insert that ended in an error may be there all the same, in whole or in
 // part, so what is not known is done again. Doing it again is harmless in
@@ -60,9 +61,16 @@ type Sink[E any] struct {
 	conn    Conn
 	timeout time.Duration
 	metrics *metrics
+	lookups lookups
 
-	current, history, ledger insert[consume.Item[E]]
-	lookup                   string
+	current, history, ledger insert
+
+	// The rows of the batch in hand, in memory that the next one uses again.
+	// Current is content, history content and origin, the ledger ids and origin.
+	content *table.Block[E]
+	ids     *table.Block[uuid.UUID]
+	origin  *table.Block[*kgo.Record]
+	seen    map[uuid.UUID]struct{} // of dedupe, for the same reason
 }
 
 var entityName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
@@ -73,8 +81,8 @@ func New[E any](cfg Config, reg prometheus.Registerer, conn Conn, t Tables[E]) (
 	if !entityName.MatchString(t.Entity) {
 		errs = append(errs, errors.New("clickhousesink: the entity is not a snake_case name"))
 	}
-	if t.ID == nil || len(t.Columns) == 0 {
-		errs = append(errs, errors.New("clickhousesink: ID and columns are required"))
+	if t.Read == nil || len(t.Columns) == 0 {
+		errs = append(errs, errors.New("clickhousesink: Read and columns are required"))
 	}
 	if cfg.InsertTimeout <= 0 {
 		errs = append(errs, errors.New("INSERT_TIMEOUT must be positive (or --insert-timeout)"))
@@ -82,53 +90,36 @@ func New[E any](cfg Config, reg prometheus.Registerer, conn Conn, t Tables[E]) (
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	columns := make([]table.Column[consume.Item[E]], len(t.Columns))
-	for i, c := range t.Columns {
-		columns[i] = ofItems(c)
-	}
-	origin := originColumns(t.ID)
+	names := columnNames(t.Columns)
 	return &Sink[E]{
-		tables: t, conn: conn, timeout: cfg.InsertTimeout, metrics: newMetrics(reg, t.Entity),
-		current: newInsert(t.Entity+"_current", columns),
-		history: newInsert(t.Entity+"_history", append(slices.Clip(columns), origin[1:]...)),
-		ledger:  newInsert(t.Entity+"_ledger", origin),
-		lookup:  "SELECT DISTINCT event_id FROM " + t.Entity + "_ledger WHERE event_id IN (SELECT id FROM format(TSV, 'id UUID', '%s'))",
+		tables: t, conn: conn, timeout: cfg.InsertTimeout, metrics: newMetrics(reg, t.Entity), lookups: newLookups(t.Entity),
+		current: newInsert(t.Entity+"_current", names),
+		history: newInsert(t.Entity+"_history", names, columnNames(originColumns)),
+		ledger:  newInsert(t.Entity+"_ledger", columnNames(idColumns), columnNames(originColumns)),
+		content: table.NewBlock(t.Columns), ids: table.NewBlock(idColumns), origin: table.NewBlock(originColumns),
+		seen: make(map[uuid.UUID]struct{}),
 	}, nil
 }
 
-// ofItems lifts a column of events to the items that carry them.
-func ofItems[E any](c table.Column[E]) table.Column[consume.Item[E]] {
-	return table.Column[consume.Item[E]]{Name: c.Name, Type: c.Type, Values: func(items []consume.Item[E]) any {
-		events := make([]E, len(items))
-		for i, item := range items {
-			events[i] = item.Event
-		}
-		return c.Values(events)
-	}}
-}
-
-// originColumns say where an event was read. Event ID first: the ledger's key.
-func originColumns[E any](id func(E) uuid.UUID) []table.Column[consume.Item[E]] {
-	return []table.Column[consume.Item[E]]{
-		table.Of("event_id", "UUID", func(i consume.Item[E]) uuid.UUID { return id(i.Event) }),
-		table.Of("kafka_topic", "LowCardinality(String)", func(i consume.Item[E]) string { return i.Record.Topic }),
-		table.Of("kafka_partition", "Int32", func(i consume.Item[E]) int32 { return i.Record.Partition }),
-		table.Of("kafka_offset", "Int64", func(i consume.Item[E]) int64 { return i.Record.Offset }),
+// idColumns are what the ledger knows an event by, and originColumns where it was read.
+var (
+	idColumns     = []table.Column[uuid.UUID]{table.Of("event_id", "UUID", func(id uuid.UUID) uuid.UUID { return id })}
+	originColumns = []table.Column[*kgo.Record]{
+		table.Of("kafka_topic", "LowCardinality(String)", func(r *kgo.Record) string { return r.Topic }),
+		table.Of("kafka_partition", "Int32", func(r *kgo.Record) int32 { return r.Partition }),
+		table.Of("kafka_offset", "Int64", func(r *kgo.Record) int64 { return r.Offset }),
 	}
-}
+)
 
 // Store implements consume.Sink.
-func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item[E]) ([]consume.Poison, error) {
-	unique := s.dedupe(batch)
-	known, err := s.known(ctx, unique)
+func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item) ([]consume.Poison, error) {
+	fresh := s.dedupe(batch)
+	known, err := s.known(ctx, fresh)
 	if err != nil {
 		return nil, err
 	}
-	fresh := unique[:0:len(unique)]
-	for _, item := range unique {
-		if _, ok := known[s.tables.ID(item.Event)]; !ok {
-			fresh = append(fresh, item)
-		}
+	if len(known) > 0 {
+		fresh = slices.DeleteFunc(fresh, func(i consume.Item) bool { return has(known, i.ID) })
 	}
 	poison, err := s.write(ctx, fresh, isolateAtOnce)
 	if errors.Is(err, consume.ErrUnfinished) {
@@ -137,7 +128,7 @@ func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item[E]) ([]consume
 	if err != nil {
 		return nil, err
 	}
-	copies := s.copies(batch, poison)
+	copies := copiesOf(batch, poison)
 	s.metrics.duplicates.Add(float64(len(batch) - len(fresh) - len(copies)))
 	if len(copies) == 0 {
 		return poison, nil
@@ -146,9 +137,14 @@ func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item[E]) ([]consume
 	return append(poison, more...), err
 }
 
-// copies are the batch's other items of the events that were rejected. An event
+func has(set map[uuid.UUID]struct{}, id uuid.UUID) bool {
+	_, ok := set[id]
+	return ok
+}
+
+// copiesOf are the batch's other items of the events that were rejected. An event
 // keeps its ID when it is repaired, so one of them may be good.
-func (s *Sink[E]) copies(batch []consume.Item[E], rejected []consume.Poison) []consume.Item[E] {
+func copiesOf(batch []consume.Item, rejected []consume.Poison) []consume.Item {
 	if len(rejected) == 0 {
 		return nil
 	}
@@ -159,12 +155,12 @@ func (s *Sink[E]) copies(batch []consume.Item[E], rejected []consume.Poison) []c
 	ids := make(map[uuid.UUID]bool, len(rejected))
 	for _, item := range batch {
 		if records[item.Record] {
-			ids[s.tables.ID(item.Event)] = true
+			ids[item.ID] = true
 		}
 	}
-	var copies []consume.Item[E]
+	var copies []consume.Item
 	for _, item := range batch {
-		if ids[s.tables.ID(item.Event)] && !records[item.Record] {
+		if ids[item.ID] && !records[item.Record] {
 			copies = append(copies, item)
 		}
 	}
@@ -172,16 +168,14 @@ func (s *Sink[E]) copies(batch []consume.Item[E], rejected []consume.Poison) []c
 }
 
 // dedupe keeps the first item of each event ID, in a slice of its own.
-func (s *Sink[E]) dedupe(batch []consume.Item[E]) []consume.Item[E] {
-	seen := make(map[uuid.UUID]struct{}, len(batch))
-	unique := make([]consume.Item[E], 0, len(batch))
+func (s *Sink[E]) dedupe(batch []consume.Item) []consume.Item {
+	clear(s.seen)
+	unique := make([]consume.Item, 0, len(batch))
 	for _, item := range batch {
-		id := s.tables.ID(item.Event)
-		if _, dup := seen[id]; dup {
-			continue
+		before := len(s.seen)
+		if s.seen[item.ID] = struct{}{}; len(s.seen) > before {
+			unique = append(unique, item)
 		}
-		seen[id] = struct{}{}
-		unique = append(unique, item)
 	}
 	return unique
 }
@@ -194,7 +188,7 @@ const isolateAtOnce = 100
 // that it can never take them, it splits them until the bad ones stand alone:
 // k bad rows among n cost O(k·log n) inserts, and the rest goes in. With the
 // last of so many bad rows as it may find, it returns consume.ErrUnfinished.
-func (s *Sink[E]) write(ctx context.Context, items []consume.Item[E], most int) ([]consume.Poison, error) {
+func (s *Sink[E]) write(ctx context.Context, items []consume.Item, most int) ([]consume.Poison, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
@@ -226,17 +220,46 @@ func (s *Sink[E]) write(ctx context.Context, items []consume.Item[E], most int) 
 	return append(left, right...), err
 }
 
-// insertAll is steps 2 to 4.
-func (s *Sink[E]) insertAll(ctx context.Context, items []consume.Item[E]) error {
-	for _, in := range []*insert[consume.Item[E]]{&s.current, &s.history, &s.ledger} {
-		start := time.Now()
-		if err := in.run(ctx, s.conn, s.timeout, items); err != nil {
-			s.metrics.errors.WithLabelValues(in.table, codeOf(err)).Inc()
-			return fmt.Errorf("inserting %d rows into %s: %w", len(items), in.table, err)
+// insertAll is steps 2 and 3.
+func (s *Sink[E]) insertAll(ctx context.Context, items []consume.Item) error {
+	s.content.Reset()
+	s.ids.Reset()
+	s.origin.Reset()
+	for _, item := range items {
+		e, err := s.tables.Read(ctx, item.Record)
+		if err != nil {
+			return fmt.Errorf("reading %s partition %d offset %d again: %w", item.Record.Topic, item.Record.Partition, item.Record.Offset, err)
 		}
-		s.metrics.insertSeconds.WithLabelValues(in.table).Observe(time.Since(start).Seconds())
+		s.content.Append(e)
+		s.ids.Append(item.ID)
+		s.origin.Append(item.Record)
 	}
+	current, history := make(chan error, 1), make(chan error, 1)
+	go func() { current <- s.run(ctx, &s.current, s.content) }()
+	go func() { history <- s.run(ctx, &s.history, s.content, s.origin) }()
+	if err := outageFirst(<-current, <-history); err != nil {
+		return err
+	}
+	return s.run(ctx, &s.ledger, s.ids, s.origin)
+}
+
+// outageFirst returns one of two errors: a rejection makes the sink split the
+// batch, which is in vain while the other table is away.
+func outageFirst(a, b error) error {
+	if a == nil || b != nil && rejection(b) == "" {
+		return b
+	}
+	return a
+}
+
+func (s *Sink[E]) run(ctx context.Context, in *insert, parts ...table.Part) error {
+	start := time.Now()
+	if err := in.run(ctx, s.conn, s.timeout, parts); err != nil {
+		s.metrics.errors.WithLabelValues(in.table, codeOf(err)).Inc()
+		return fmt.Errorf("inserting %d rows into %s: %w", parts[0].Rows(), in.table, err)
+	}
+	s.metrics.insertSeconds.WithLabelValues(in.table).Observe(time.Since(start).Seconds())
 	return nil
 }
 
-var _ consume.Sink[*kgo.Record] = (*Sink[*kgo.Record])(nil)
+var _ consume.Sink = (*Sink[*kgo.Record])(nil)

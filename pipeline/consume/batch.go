@@ -12,8 +12,8 @@ import (
 //
 // Invariant: for each partition, ends is one past the last record added, and
 // every record before it, back to the first one added, is in items or poison.
-type batch[E any] struct {
-	items   []Item[E]
+type batch struct {
+	items   []Item
 	poison  []Poison
 	records []record // what items and poison came from, in the order of the log
 	judged  int      // of records: those that were held to the cap
@@ -28,14 +28,14 @@ type record struct {
 	lease *lease
 }
 
-func newBatch[E any]() *batch[E] {
-	return &batch[E]{ends: make(map[*lease]kgo.EpochOffset)}
+func newBatch() *batch {
+	return &batch{ends: make(map[*lease]kgo.EpochOffset)}
 }
 
-func (b *batch[E]) rows() int { return len(b.records) }
+func (b *batch) rows() int { return len(b.records) }
 
 // add takes note of a record that the caller has put in items or poison.
-func (b *batch[E]) add(l *lease, rec *kgo.Record) {
+func (b *batch) add(l *lease, rec *kgo.Record) {
 	b.records = append(b.records, record{rec, l})
 	b.bytes += len(rec.Key) + len(rec.Value)
 	b.pass(l, rec)
@@ -43,7 +43,7 @@ func (b *batch[E]) add(l *lease, rec *kgo.Record) {
 
 // pass takes note that a record has been read, which may be the marker of a
 // transaction: there is nothing to store of it, but an offset to commit.
-func (b *batch[E]) pass(l *lease, rec *kgo.Record) {
+func (b *batch) pass(l *lease, rec *kgo.Record) {
 	if b.oldest.IsZero() {
 		b.oldest = time.Now()
 	}
@@ -51,26 +51,26 @@ func (b *batch[E]) pass(l *lease, rec *kgo.Record) {
 }
 
 // without takes poison out of what is to be stored.
-func (b *batch[E]) without(poison []Poison) {
+func (b *batch) without(poison []Poison) {
 	bad := make(map[*kgo.Record]bool, len(poison))
 	for _, p := range poison {
 		bad[p.Record] = true
 	}
-	b.items = slices.DeleteFunc(b.items, func(i Item[E]) bool { return bad[i.Record] })
+	b.items = slices.DeleteFunc(b.items, func(i Item) bool { return bad[i.Record] })
 }
 
-func (b *batch[E]) empty() bool { return len(b.ends) == 0 }
+func (b *batch) empty() bool { return len(b.ends) == 0 }
 
-func (b *batch[E]) full(cfg Config) bool {
+func (b *batch) full(cfg Config) bool {
 	return b.rows() >= cfg.BatchRows || b.bytes >= cfg.BatchBytes
 }
 
-func (b *batch[E]) due(cfg Config) bool {
+func (b *batch) due(cfg Config) bool {
 	return !b.empty() && (b.full(cfg) || time.Since(b.oldest) >= cfg.BatchAge)
 }
 
 // earliest is the earliest Kafka timestamp in the batch.
-func (b *batch[E]) earliest() time.Time {
+func (b *batch) earliest() time.Time {
 	first := time.Now()
 	for _, rec := range b.records {
 		if rec.Timestamp.Before(first) {

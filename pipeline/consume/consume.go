@@ -1,4 +1,4 @@
-// Package consume owns the record loop: poll, decode, batch, store, commit.
+// Package consume owns the record loop: poll, identify, batch, store, commit.
 //
 // It knows records, not entities, and neither ClickHouse nor the dead-letter
 // topic: it declares what it needs of them, and the binaries wire them in.
@@ -10,28 +10,31 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Item is a record with the event that was decoded from it.
-type Item[E any] struct {
-	Event  E
+// Item is a record that holds a valid event, by the event's ID. What else is in
+// the event stays in the record's bytes until the sink needs it: events are
+// many, and most of what a batch would hold is what they consist of.
+type Item struct {
+	ID     uuid.UUID
 	Record *kgo.Record
 }
 
-// Decode turns a record into a valid event. An error with a method
-// Reason() string says that the record can never be decoded; any other error
-// is an outage, which the loop waits out.
-type Decode[E any] func(ctx context.Context, rec *kgo.Record) (E, error)
+// Identify checks that a record holds a valid event, and returns the event's
+// ID. An error with a method Reason() string says that it never will; any other
+// error is an outage, which the loop waits out. It is called by one goroutine.
+type Identify func(ctx context.Context, rec *kgo.Record) (uuid.UUID, error)
 
 // Sink stores events.
-type Sink[E any] interface {
+type Sink interface {
 	// Store returns once every event of the batch is durable and visible once,
 	// except those that it returns as poison because they can never be stored.
 	// An error says that the batch is to be stored again, whole: the loop
 	// retries it until it passes, unless it is a *FatalError. With ErrUnfinished
 	// comes poison, and the rest of the batch is to be stored again without it.
-	Store(ctx context.Context, batch []Item[E]) ([]Poison, error)
+	Store(ctx context.Context, batch []Item) ([]Poison, error)
 }
 
 // ErrUnfinished is returned by a Sink that has found so much poison that the

@@ -41,7 +41,7 @@ func TestStoresThenDeadLettersThenCommits(t *testing.T) {
 		}
 		return nil
 	}
-	m.onStore = func(ctx context.Context, batch []consume.Item[string]) error {
+	m.onStore = func(ctx context.Context, batch []consume.Item) error {
 		if batch[0].Record.Offset == 4 {
 			if err := blocked.wait(ctx); err != nil {
 				return err
@@ -170,7 +170,7 @@ func TestAnOutageOfTheSinkWaits(t *testing.T) {
 	produce(t, cluster, 0, "value", "bad")
 	m := newMember(t, seen)
 	var sinkBack, lettersBack atomic.Bool
-	m.onStore = func(context.Context, []consume.Item[string]) error {
+	m.onStore = func(context.Context, []consume.Item) error {
 		if sinkBack.Load() {
 			return nil
 		}
@@ -290,7 +290,7 @@ func TestTheLagOfALostPartitionIsNoLongerShown(t *testing.T) {
 	produce(t, cluster, 0, "value")
 	m := newMember(t, seen)
 	reg := prometheus.NewRegistry()
-	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m.decode, m, m)
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m.identify, m, m)
 	require.NoError(t, err)
 	client := pipelinetest.Client(t, cluster, append(loop.Options(), pipelinetest.Watch(seen.committing))...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -317,7 +317,7 @@ func TestTheLagOfALostPartitionIsNoLongerShown(t *testing.T) {
 // TestConfigNamesWhatIsWrong, all of it at once.
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	_, err := consume.New[string](consume.Config{PoisonShare: 2, GroupProtocol: "eager"}, pipelinetest.Logger(t), prometheus.NewRegistry(), nil, nil, nil)
+	_, err := consume.New(consume.Config{PoisonShare: 2, GroupProtocol: "eager"}, pipelinetest.Logger(t), prometheus.NewRegistry(), nil, nil, nil)
 	for _, name := range []string{"topic", "group", "GROUP_PROTOCOL", "BATCH_ROWS", "BATCH_BYTES", "BATCH_AGE", "MAX_VALUE_BYTES", "STOP_TIMEOUT", "SESSION_TIMEOUT", "RETRY_MAX", "POISON_SHARE", "POISON_WINDOW", "POISON_MIN"} {
 		require.ErrorContains(t, err, name)
 	}

@@ -62,7 +62,7 @@ const staticEpoch = -2
 // group gives it without that. With the consumer protocol the client says that it goes,
 // but not under which instance's name, which brokers refuse: the place would be taken
 // until the session ends. So it is said again here, when the client has stopped.
-func (l *Loop[E]) leave(ctx context.Context, client *kgo.Client) {
+func (l *Loop) leave(ctx context.Context, client *kgo.Client) {
 	memberID, _ := client.GroupMetadata()
 	if l.cfg.InstanceID == "" || l.cfg.GroupProtocol != ProtocolConsumer || memberID == "" {
 		return

@@ -91,7 +91,7 @@ func TestARevokedPartitionIsNeverCommittedByItsOldOwner(t *testing.T) {
 		old := w.member(t)
 		old.cfg.BatchRows = 6
 		blocked := newGate()
-		old.onStore = func(ctx context.Context, _ []consume.Item[string]) error { return blocked.wait(ctx) }
+		old.onStore = func(ctx context.Context, _ []consume.Item) error { return blocked.wait(ctx) }
 		old.start(w.Cluster)
 		<-blocked.arrived
 		require.EqualValues(t, 2, old.owns())
@@ -221,7 +221,7 @@ func TestAMemberThatWasPutOutBeginsAnew(t *testing.T) {
 		m.cfg.BatchRows = 3
 		blocked := newGate()
 		var stored atomic.Int64
-		m.onStore = func(ctx context.Context, _ []consume.Item[string]) error {
+		m.onStore = func(ctx context.Context, _ []consume.Item) error {
 			if stored.Add(1) == 1 {
 				return blocked.wait(ctx)
 			}

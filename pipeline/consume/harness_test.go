@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -134,10 +135,10 @@ type member struct {
 
 	// Hooks, each called before its act; an error is what the act returns.
 	onDecode func(context.Context, *kgo.Record) error
-	onStore  func(context.Context, []consume.Item[string]) error
+	onStore  func(context.Context, []consume.Item) error
 	onWrite  func(context.Context, []consume.Poison) (left []consume.Poison, err error)
 
-	loop   *consume.Loop[string]
+	loop   *consume.Loop
 	client *kgo.Client
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -155,7 +156,7 @@ func newMember(t *testing.T, seen *ledger) *member {
 
 func (m *member) start(cluster *pipelinetest.Cluster) *member {
 	m.t.Helper()
-	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), prometheus.NewRegistry(), m.decode, m, m)
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), prometheus.NewRegistry(), m.identify, m, m)
 	require.NoError(m.t, err)
 	m.loop = loop
 	m.client = pipelinetest.Client(m.t, cluster, append(loop.Options(), pipelinetest.Watch(m.ledger.committing))...)
@@ -186,21 +187,21 @@ type corrupt struct{}
 func (corrupt) Error() string  { return "corrupt: test" }
 func (corrupt) Reason() string { return "corrupt" }
 
-// decode refuses values that begin with "bad".
-func (m *member) decode(ctx context.Context, rec *kgo.Record) (string, error) {
+// identify refuses values that begin with "bad".
+func (m *member) identify(ctx context.Context, rec *kgo.Record) (uuid.UUID, error) {
 	if m.onDecode != nil {
 		if err := m.onDecode(ctx, rec); err != nil {
-			return "", err
+			return uuid.Nil, err
 		}
 	}
 	if strings.HasPrefix(string(rec.Value), "bad") {
-		return "", corrupt{}
+		return uuid.Nil, corrupt{}
 	}
-	return string(rec.Value), nil
+	return uuid.NewSHA1(uuid.Nil, rec.Value), nil
 }
 
 // Store refuses values that begin with "refused".
-func (m *member) Store(ctx context.Context, batch []consume.Item[string]) (poison []consume.Poison, err error) {
+func (m *member) Store(ctx context.Context, batch []consume.Item) (poison []consume.Poison, err error) {
 	if m.onStore != nil {
 		if err := m.onStore(ctx, batch); err != nil {
 			return nil, err
@@ -210,7 +211,7 @@ func (m *member) Store(ctx context.Context, batch []consume.Item[string]) (poiso
 	defer m.ledger.mu.Unlock()
 	var places []at
 	for _, item := range batch {
-		if strings.HasPrefix(item.Event, "refused") {
+		if strings.HasPrefix(string(item.Record.Value), "refused") {
 			poison = append(poison, consume.Poison{Record: item.Record, Stage: consume.StageSink, Reason: "refused", Failed: time.Now()})
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,7 +33,7 @@ const fetchBytes = 1 << 20
 
 // Loop consumes one topic into a sink.
 //
-// Two goroutines overlap: one polls and decodes the next batch while the other
+// Two goroutines overlap: one polls the next batch and identifies its events while the other
 // settles the last one: stores it, dead-letters its poison, commits. One batch
 // waits between them at most, so what is in memory is bounded by three batches
 // and the client's fetch buffer, whatever the backlog. Commits stay in order,
@@ -42,13 +43,13 @@ const fetchBytes = 1 << 20
 // the start of the lease, was stored or acknowledged by the dead-letter topic.
 // A batch that can do neither is retried until the loop ends, and then left
 // uncommitted for whoever reads next.
-type Loop[E any] struct {
-	cfg     Config
-	logger  *slog.Logger
-	decode  Decode[E]
-	sink    Sink[E]
-	letters DeadLetters
-	metrics *metrics
+type Loop struct {
+	cfg      Config
+	logger   *slog.Logger
+	identify Identify
+	sink     Sink
+	letters  DeadLetters
+	metrics  *metrics
 
 	leases leases
 	// What is away, if anything: the fetching goroutine writes source, the
@@ -58,12 +59,12 @@ type Loop[E any] struct {
 }
 
 // New makes a loop. It does no I/O.
-func New[E any](cfg Config, logger *slog.Logger, reg prometheus.Registerer, decode Decode[E], sink Sink[E], letters DeadLetters) (*Loop[E], error) {
+func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, identify Identify, sink Sink, letters DeadLetters) (*Loop, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	l := &Loop[E]{
-		cfg: cfg, logger: logger.With("topic", cfg.Topic), decode: decode, sink: sink, letters: letters,
+	l := &Loop{
+		cfg: cfg, logger: logger.With("topic", cfg.Topic), identify: identify, sink: sink, letters: letters,
 		metrics: newMetrics(reg, cfg.Topic),
 		leases:  leases{owned: make(map[partition]*lease)},
 	}
@@ -72,7 +73,7 @@ func New[E any](cfg Config, logger *slog.Logger, reg prometheus.Registerer, deco
 }
 
 // Options are what the client that Run gets must be made with.
-func (l *Loop[E]) Options() []kgo.Opt {
+func (l *Loop) Options() []kgo.Opt {
 	return append(l.cfg.membership(),
 		kgo.ConsumeTopics(l.cfg.Topic),
 		kgo.DisableAutoCommit(),
@@ -92,13 +93,13 @@ func (l *Loop[E]) Options() []kgo.Opt {
 
 // ended takes note that partitions are another member's from now on, whose lag
 // is that member's to show.
-func (l *Loop[E]) ended(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+func (l *Loop) ended(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 	l.leases.ended(parts)
 	l.metrics.ended(parts[l.cfg.Topic])
 }
 
 // Check is a readiness check: an error while the source or the sink is away.
-func (l *Loop[E]) Check(ctx context.Context) (map[string]any, error) {
+func (l *Loop) Check(ctx context.Context) (map[string]any, error) {
 	details, sinkErr := l.store.Check(ctx)
 	sourceDetails, sourceErr := l.source.Check(ctx)
 	if details == nil {
@@ -113,7 +114,7 @@ func (l *Loop[E]) Check(ctx context.Context) (map[string]any, error) {
 
 // Run consumes until ctx ends, then settles the batch in hand within the stop
 // timeout and returns nil. Any other end is an error.
-func (l *Loop[E]) Run(ctx context.Context, client *kgo.Client) error {
+func (l *Loop) Run(ctx context.Context, client *kgo.Client) error {
 	group, fetchCtx := errgroup.WithContext(ctx)
 	// Settling outlives ctx by the stop timeout.
 	settleCtx, abandon := context.WithCancel(context.WithoutCancel(ctx))
@@ -124,7 +125,7 @@ func (l *Loop[E]) Run(ctx context.Context, client *kgo.Client) error {
 	})
 	defer deadline()
 
-	batches := make(chan *batch[E], 1)
+	batches := make(chan *batch, 1)
 	group.Go(func() error {
 		defer close(batches)
 		return l.fetch(fetchCtx, client, batches)
@@ -146,10 +147,10 @@ func (l *Loop[E]) Run(ctx context.Context, client *kgo.Client) error {
 	return err
 }
 
-// fetch polls and decodes until ctx ends, and hands batches on. Its only error
+// fetch polls and identifies until ctx ends, and hands batches on. Its only error
 // is that the client was closed before that.
-func (l *Loop[E]) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch[E]) error {
-	b := newBatch[E]()
+func (l *Loop) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch) error {
+	b := newBatch()
 	for {
 		fetches := l.poll(ctx, client, b)
 		if fetches.IsClientClosed() && ctx.Err() == nil {
@@ -162,7 +163,7 @@ func (l *Loop[E]) fetch(ctx context.Context, client *kgo.Client, out chan<- *bat
 			if !hand(ctx, b, out) {
 				return nil
 			}
-			b = newBatch[E]()
+			b = newBatch()
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -172,7 +173,7 @@ func (l *Loop[E]) fetch(ctx context.Context, client *kgo.Client, out chan<- *bat
 
 // hand passes a batch on. When the loop ends while the batch before it is
 // still being settled, it gives this one up: nothing of it is committed.
-func hand[E any](ctx context.Context, b *batch[E], out chan<- *batch[E]) bool {
+func hand(ctx context.Context, b *batch, out chan<- *batch) bool {
 	select {
 	case out <- b:
 		return true
@@ -188,7 +189,7 @@ func hand[E any](ctx context.Context, b *batch[E], out chan<- *batch[E]) bool {
 
 // poll waits for records, no longer than the batch may still wait. A poll that
 // ends without an error says that the source is well, so an idle one ends too.
-func (l *Loop[E]) poll(ctx context.Context, client *kgo.Client, b *batch[E]) kgo.Fetches {
+func (l *Loop) poll(ctx context.Context, client *kgo.Client, b *batch) kgo.Fetches {
 	until := time.Now().Add(l.cfg.RetryMax)
 	if !b.empty() {
 		until = b.oldest.Add(l.cfg.BatchAge)
@@ -218,10 +219,10 @@ func (l *Loop[E]) poll(ctx context.Context, client *kgo.Client, b *batch[E]) kgo
 	return fetches
 }
 
-// admit decodes the records of one partition into the batch, hands full
+// admit takes the records of one partition into the batch, hands full
 // batches on, and returns the one to go on with. When ctx ends it stops
 // between two records.
-func (l *Loop[E]) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch[E], out chan<- *batch[E]) *batch[E] {
+func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, out chan<- *batch) *batch {
 	held := l.leases.of(p.Topic, p.Partition)
 	if held == nil {
 		return b
@@ -235,37 +236,43 @@ func (l *Loop[E]) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch
 			b.pass(held, rec)
 			continue
 		}
-		event, poison, err := l.read(ctx, rec)
+		id, poison, err := l.read(ctx, rec)
 		switch {
 		case err != nil:
 			return b
 		case poison != nil:
 			b.poison = append(b.poison, *poison)
 		default:
-			b.items = append(b.items, Item[E]{event, rec})
+			b.items = append(b.items, Item{id, rec})
 		}
 		b.add(held, rec)
 		if b.full(l.cfg) {
 			if !hand(ctx, b, out) {
-				return newBatch[E]()
+				return newBatch()
 			}
-			b = newBatch[E]()
+			b = newBatch()
 		}
 	}
 	return b
 }
 
-// read decodes a record, and waits while it cannot be told whether it decodes.
+// read identifies a record, and waits while it cannot be told whether that will do.
 // Its only error is that ctx ended meanwhile.
-func (l *Loop[E]) read(ctx context.Context, rec *kgo.Record) (event E, poison *Poison, err error) {
+func (l *Loop) read(ctx context.Context, rec *kgo.Record) (uuid.UUID, *Poison, error) {
 	if len(rec.Value) > l.cfg.MaxValueBytes {
 		message := fmt.Sprintf("the value has %d bytes, more than the %d of MAX_VALUE_BYTES", len(rec.Value), l.cfg.MaxValueBytes)
-		return event, &Poison{Record: rec, Stage: StageDecode, Reason: ReasonTooLarge, Message: message, Failed: time.Now()}, nil
+		return uuid.Nil, &Poison{Record: rec, Stage: StageDecode, Reason: ReasonTooLarge, Message: message, Failed: time.Now()}, nil
 	}
-	event, err = l.decode(ctx, rec)
+	id, err := l.identify(ctx, rec)
 	if err == nil {
-		return event, nil, nil
+		return id, nil, nil
 	}
+	return l.readAgain(ctx, rec, err)
+}
+
+// readAgain is read after a first try that failed. It is apart from it because what a
+// closure shares is allocated, for each record.
+func (l *Loop) readAgain(ctx context.Context, rec *kgo.Record, err error) (id uuid.UUID, poison *Poison, _ error) {
 	var permanent interface {
 		error
 		Reason() string
@@ -273,21 +280,21 @@ func (l *Loop[E]) read(ctx context.Context, rec *kgo.Record) (event E, poison *P
 	if !errors.As(err, &permanent) {
 		err = resilience.Forever(ctx, l.patience(&l.source, func(err error) bool { return errors.As(err, &permanent) }), l.logger, "decoding",
 			func(ctx context.Context) error {
-				event, err = l.decode(ctx, rec)
+				id, err = l.identify(ctx, rec)
 				return err
 			})
 		if err == nil {
-			return event, nil, nil
+			return id, nil, nil
 		}
 		if !errors.As(err, &permanent) {
-			return event, nil, err
+			return id, nil, err
 		}
 		l.source.Observe(resilience.Outage{})
 	}
-	return event, &Poison{Record: rec, Stage: StageDecode, Reason: permanent.Reason(), Message: permanent.Error(), Failed: time.Now()}, nil
+	return id, &Poison{Record: rec, Stage: StageDecode, Reason: permanent.Reason(), Message: permanent.Error(), Failed: time.Now()}, nil
 }
 
-func (l *Loop[E]) patience(seenBy *resilience.Availability, permanent func(error) bool) resilience.ForeverConfig {
+func (l *Loop) patience(seenBy *resilience.Availability, permanent func(error) bool) resilience.ForeverConfig {
 	return resilience.ForeverConfig{
 		Backoff:   resilience.Backoff{Base: min(100*time.Millisecond, l.cfg.RetryMax), Max: l.cfg.RetryMax, Jitter: min(100*time.Millisecond, l.cfg.RetryMax)},
 		Permanent: permanent, Observe: seenBy.Observe,
@@ -295,7 +302,7 @@ func (l *Loop[E]) patience(seenBy *resilience.Availability, permanent func(error
 }
 
 // settle stores a batch, dead-letters its poison and commits, in this order.
-func (l *Loop[E]) settle(ctx context.Context, client *kgo.Client, b *batch[E]) error {
+func (l *Loop) settle(ctx context.Context, client *kgo.Client, b *batch) error {
 	start := time.Now()
 	patience := l.patience(&l.store, isFatal)
 	poison := b.poison
@@ -335,7 +342,7 @@ func (l *Loop[E]) settle(ctx context.Context, client *kgo.Client, b *batch[E]) e
 // storeAll stores the batch and returns its poison. Poison that comes in parts
 // is held to the cap part by part: else a table that refuses every row would be asked for each of
 // them before the loop stops.
-func (l *Loop[E]) storeAll(ctx context.Context, b *batch[E]) (poison []Poison, err error) {
+func (l *Loop) storeAll(ctx context.Context, b *batch) (poison []Poison, err error) {
 	patience := l.patience(&l.store, func(err error) bool { return isFatal(err) || errors.Is(err, ErrUnfinished) })
 	for len(b.items) > 0 {
 		var rejected []Poison
@@ -359,7 +366,7 @@ func (l *Loop[E]) storeAll(ctx context.Context, b *batch[E]) (poison []Poison, e
 // judge holds each partition's poison to the cap, record by record, before any
 // of it is dead-lettered: up to a record, or to the end of the batch if that
 // is nil. It goes on where it was.
-func (l *Loop[E]) judge(b *batch[E], poison []Poison, last *kgo.Record) error {
+func (l *Loop) judge(b *batch, poison []Poison, last *kgo.Record) error {
 	if l.cfg.PoisonShare == 1 {
 		return nil
 	}

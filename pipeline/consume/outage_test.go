@@ -34,14 +34,14 @@ func TestAnOutageIsMeasured(t *testing.T) {
 	var now atomic.Value // what storing fails with
 	now.Store(fmt.Errorf("inserting: %w", answered{resilience.Unknown}))
 	var back atomic.Bool
-	m.onStore = func(context.Context, []consume.Item[string]) error {
+	m.onStore = func(context.Context, []consume.Item) error {
 		if back.Load() {
 			return nil
 		}
 		return now.Load().(error)
 	}
 	reg := prometheus.NewRegistry()
-	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m.decode, m, m)
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m.identify, m, m)
 	require.NoError(t, err)
 	m.loop = loop
 	client := pipelinetest.Client(t, cluster, loop.Options()...)

@@ -21,14 +21,14 @@ type pieces struct {
 	asked int // how often
 }
 
-func (p *pieces) Store(ctx context.Context, batch []consume.Item[string]) ([]consume.Poison, error) {
+func (p *pieces) Store(ctx context.Context, batch []consume.Item) ([]consume.Poison, error) {
 	p.asked++
 	var poison []consume.Poison
 	for i, item := range batch {
-		if strings.HasPrefix(item.Event, "refused") {
+		if strings.HasPrefix(string(item.Record.Value), "refused") {
 			poison = append(poison, consume.Poison{Record: item.Record, Stage: consume.StageSink, Reason: "refused", Failed: time.Now()})
 			if len(poison) == 2 {
-				_, err := p.member.Store(ctx, slices.DeleteFunc(slices.Clone(batch[:i]), func(i consume.Item[string]) bool { return strings.HasPrefix(i.Event, "refused") }))
+				_, err := p.member.Store(ctx, slices.DeleteFunc(slices.Clone(batch[:i]), func(i consume.Item) bool { return strings.HasPrefix(string(i.Record.Value), "refused") }))
 				require.NoError(p.t, err)
 				return poison, consume.ErrUnfinished
 			}
@@ -63,7 +63,7 @@ func TestPoisonThatComesInParts(t *testing.T) {
 			m := newMember(t, seen)
 			m.cfg.BatchRows, m.cfg.BatchAge, m.cfg.PoisonShare = 13, time.Minute, c.share
 			sink := &pieces{member: m}
-			loop, err := consume.New(m.cfg, pipelinetest.Logger(t), prometheus.NewRegistry(), m.decode, sink, m)
+			loop, err := consume.New(m.cfg, pipelinetest.Logger(t), prometheus.NewRegistry(), m.identify, sink, m)
 			require.NoError(t, err)
 			client := pipelinetest.Client(t, cluster, append(loop.Options(), pipelinetest.Watch(seen.committing))...)
 			ctx, cancel := context.WithCancel(t.Context())
