@@ -74,8 +74,7 @@ func (f *failure) Error() string {
 
 // codeOf labels an error in metrics: its ClickHouse code, or what it is else.
 func codeOf(err error) string {
-	var exception *clickhouse.Exception
-	if errors.As(err, &exception) {
+	if exception, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		return strconv.Itoa(int(exception.Code))
 	}
 	return "connection"

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,20 +82,21 @@ func numbered(n int) *fact {
 	return &fact{id: id, name: fmt.Sprint("name-", n), at: time.UnixMicro(int64(n))}
 }
 
-// carried is under what a record of the tests carries its fact.
-type carried struct{}
+// carried are the facts of the tests' records.
+var carried sync.Map // *kgo.Record → *fact
 
 func items(facts ...*fact) []consume.Item {
 	batch := make([]consume.Item, len(facts))
 	for i, f := range facts {
-		batch[i] = consume.Item{ID: f.id, Record: &kgo.Record{
-			Topic: "facts", Partition: 1, Offset: int64(i), Context: context.WithValue(context.Background(), carried{}, f)}}
+		batch[i] = consume.Item{ID: f.id, Record: &kgo.Record{Topic: "facts", Partition: 1, Offset: int64(i)}}
+		carried.Store(batch[i].Record, f)
 	}
 	return batch
 }
 
 func factOf(_ context.Context, rec *kgo.Record) (*fact, error) {
-	return rec.Context.Value(carried{}).(*fact), nil
+	f, _ := carried.Load(rec)
+	return f.(*fact), nil
 }
 
 func first(n int) []*fact {

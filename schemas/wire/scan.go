@@ -249,7 +249,7 @@ func view(src []byte) ([]byte, []byte, error) {
 // readText reads a text without copying it.
 func readText(src []byte) (string, []byte, error) {
 	text, rest, err := view(src)
-	return unsafe.String(unsafe.SliceData(text), len(text)), rest, err
+	return unsafe.String(unsafe.SliceData(text), len(text)), rest, err //nolint:gosec // valid as long as the value's bytes are, as Scan says
 }
 
 func readString(into *string) readFunc {

@@ -146,7 +146,7 @@ func TestScanNeedsAFieldForEachOfTheSchema(t *testing.T) {
 	require.ErrorContains(t, err, "field a is a long, which is not read into a string")
 }
 
-// TestScanAllocatesNothing.
+//nolint:paralleltest // allocations are the whole process's
 func TestScanAllocatesNothing(t *testing.T) {
 	value := encoded(t, forecast.Schema, 1, full(t))
 	var got forecast.Forecast
