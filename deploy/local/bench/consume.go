@@ -108,6 +108,7 @@ type consumption struct {
 	topic *loaded
 	env   []string // on top of the defaults
 	want  rows
+	begun *time.Time // if not nil, gets the moment before the process is started
 	// started is called once the process is there, and done before its records are counted.
 	started func(context.Context, *process.Process, string) error
 }
@@ -121,6 +122,9 @@ func (r *run) consume(ctx context.Context, c consumption) (result consumed, err 
 		return result, err
 	}
 	begun := time.Now()
+	if c.begun != nil {
+		*c.begun = begun
+	}
 	p, addr, err := r.rig.Start(ctx, entity.Consumer, append(c.topic.broker.Env(), c.env...), entity.Consumer)
 	if err != nil {
 		return result, err

@@ -17,7 +17,7 @@ func (r *Report) Print(w io.Writer) error {
 	}
 	fmt.Fprintf(w, "%d %s of %s events", r.Rounds, what, grouped(float64(r.Events), 0))
 	if r.Quick {
-		fmt.Fprint(w, "; QUICK: bounded, so that figures vary more and a large ledger has "+grouped(float64(r.LedgerRows), 0)+" events")
+		fmt.Fprint(w, "; QUICK: fewer rounds and events, so that figures vary more")
 	}
 	fmt.Fprint(w, "\n\n")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

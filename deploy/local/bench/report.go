@@ -72,7 +72,7 @@ type Report struct {
 	Start50MLedgerS float64 `json:"start_50m_ledger_s,omitempty"`
 
 	Machine Machine `json:"machine"`
-	// Quick is a run with fewer events and rounds: its figures vary more, and LedgerRows is not 50,000,000.
+	// Quick is a run with fewer events and rounds: its figures vary more.
 	Quick      bool `json:"quick"`
 	Rounds     int  `json:"rounds"`
 	Events     int  `json:"events"`      // forecasts of a measurement

@@ -9,9 +9,9 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
-// Driver inserts with clickhouse-go's columnar batches: the ready slices of columns go in whole, and the types are known, so
-// that nothing is asked before an insert.
-type Driver struct {
+// driverInserter inserts with clickhouse-go's columnar batches: the ready slices of columns go in whole, and the types are
+// known, so that nothing is asked before an insert.
+type driverInserter struct {
 	conn    driver.Conn
 	columns *Columns
 	tables  map[string]target
@@ -23,31 +23,20 @@ type target struct {
 	types     []clickhouse.ColumnNameAndType
 }
 
-// OpenDriver reads the tables of a prefix, such as forecast, and returns so many writers of the columns.
-func OpenDriver(ctx context.Context, url, prefix string, columns *Columns, writers int) (_ []Inserter, closeAll func() error, err error) {
-	opts, err := clickhouse.ParseDSN(url)
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening ClickHouse for bare inserts: %w", err)
-	}
-	conn, err := clickhouse.Open(opts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening ClickHouse for bare inserts: %w", err)
-	}
-	d := &Driver{conn: conn, columns: columns, tables: make(map[string]target)}
+// NewDriver reads the tables of a prefix, such as forecast. What it returns may be used by several writers.
+func NewDriver(ctx context.Context, conn driver.Conn, prefix string, columns *Columns) (Inserter, error) {
+	d := &driverInserter{conn: conn, columns: columns, tables: make(map[string]target)}
 	for _, table := range Tables {
-		if d.tables[table], err = d.describe(ctx, prefix+"_"+table); err != nil {
-			_ = conn.Close() // the error is told
-			return nil, nil, err
+		t, err := d.describe(ctx, prefix+"_"+table)
+		if err != nil {
+			return nil, err
 		}
+		d.tables[table] = t
 	}
-	all := make([]Inserter, writers)
-	for i := range all {
-		all[i] = d
-	}
-	return all, conn.Close, nil
+	return d, nil
 }
 
-func (d *Driver) describe(ctx context.Context, table string) (t target, err error) {
+func (d *driverInserter) describe(ctx context.Context, table string) (t target, err error) {
 	rows, err := d.conn.Query(ctx, "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = $1 AND default_kind = '' ORDER BY position", table)
 	if err != nil {
 		return t, fmt.Errorf("reading the columns of %s: %w", table, err)
@@ -66,7 +55,16 @@ func (d *Driver) describe(ctx context.Context, table string) (t target, err erro
 }
 
 // Insert implements Inserter.
-func (d *Driver) Insert(ctx context.Context, table string, from, to int) error {
+func (d *driverInserter) Insert(ctx context.Context, from, to int) error {
+	for _, table := range Tables {
+		if err := d.insert(ctx, table, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *driverInserter) insert(ctx context.Context, table string, from, to int) error {
 	t := d.tables[table]
 	ctx = clickhouse.Context(ctx, clickhouse.WithColumnNamesAndTypes(t.types),
 		clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0, "wait_end_of_query": 1}))

@@ -121,6 +121,19 @@ func (r *Rig) Start(ctx context.Context, name string, env []string, args ...stri
 	return p, addr, err
 }
 
+// Simulator starts the simulator of a source and returns the address of its API.
+func (r *Rig) Simulator(ctx context.Context, source string, env []string, args ...string) (*process.Process, string, error) {
+	addr, err := ports.Free(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := r.launch(source, env, slices.Concat([]string{"revstream-local", "sim", source, "--addr=" + addr}, args)...)
+	if err != nil {
+		return nil, "", err
+	}
+	return p, addr, r.await(ctx, p, func(ctx context.Context) error { return r.get(ctx, "http://"+addr+"/_sim/stats") })
+}
+
 func (r *Rig) launch(name string, env []string, args ...string) (*process.Process, error) {
 	args[0] = filepath.Join(r.cfg.BinDir, args[0])
 	p, err := process.Start(process.Spec{Name: name, Args: args, Env: r.environment(env), Log: filepath.Join(r.cfg.Dir, "logs", name+".log")})
