@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/revstream/revstream/deploy/local/bench/meter"
 	"github.com/revstream/revstream/deploy/local/bench/rig"
 	"github.com/revstream/revstream/deploy/local/bench/workload"
@@ -29,19 +31,34 @@ type loaded struct {
 	bytes   int64 // of the broker's log
 }
 
+// timely makes events in the order of their versions.
+func timely[E event.Event](make func(int, time.Time) (E, error)) func(int) (E, error) {
+	return func(i int) (E, error) { return make(i, workload.Version(i)) }
+}
+
 // load publishes events to a broker of their own.
-func load[E event.Event](ctx context.Context, r *run, name string, entity workload.Entity, from, to int, make func(i int) (E, error)) (*loaded, error) {
-	r.say("loading %d records: %s", to-from, name)
+func load[E event.Event](ctx context.Context, r *run, name string, entity workload.Entity, events int, make func(i int) (E, error)) (*loaded, error) {
+	return loadInto(ctx, r, name, 0, entity, events, make)
+}
+
+// loadInto is load into so many partitions; 0 leaves them as they are.
+func loadInto[E event.Event](ctx context.Context, r *run, name string, partitions int32, entity workload.Entity, events int, make func(i int) (E, error)) (*loaded, error) {
+	r.say("loading %d records: %s", events, name)
 	broker, err := r.rig.Broker(ctx, "broker-"+name)
 	if err != nil {
 		return nil, err
+	}
+	if partitions > 0 {
+		if err := broker.Resize(ctx, entity.Topic, partitions); err != nil {
+			return nil, err
+		}
 	}
 	l := &loaded{entity: entity, broker: broker}
 	before, err := folderSize(broker.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := workload.Publish(ctx, broker.Target(), entity, r.logger, workload.Events(from, to, make)); err != nil {
+	if err := workload.Publish(ctx, broker.Target(), entity, r.logger, workload.Events(0, events, make)); err != nil {
 		return nil, err
 	}
 	after, err := folderSize(broker.Dir)
@@ -52,8 +69,8 @@ func load[E event.Event](ctx context.Context, r *run, name string, entity worklo
 	if err != nil {
 		return nil, err
 	}
-	if l.records, l.bytes = ends.Sum(), after-before; l.records != int64(to-from) {
-		return nil, fmt.Errorf("the topic of %s has %d records of %d", name, l.records, to-from)
+	if l.records, l.bytes = ends.Sum(), after-before; l.records != int64(events) {
+		return nil, fmt.Errorf("the topic of %s has %d records of %d", name, l.records, events)
 	}
 	return l, nil
 }
@@ -86,6 +103,7 @@ type consumed struct {
 	start   float64 // seconds from the start of the process to the first settled batch
 	cpu     parts   // µs of processor time a record
 	rss     int64   // peak, bytes
+	mallocs float64 // allocations a record, of the whole process from its start
 	rows    float64 // an insert, on average
 	inserts float64 // for 1,000,000 records
 	parts   int64   // active at the end, of all three tables
@@ -108,9 +126,8 @@ type consumption struct {
 	topic *loaded
 	env   []string // on top of the defaults
 	want  rows
-	begun *time.Time // if not nil, gets the moment before the process is started
-	// started is called once the process is there, and done before its records are counted.
-	started func(context.Context, *process.Process, string) error
+	// beside, if not nil, runs while the consumer works, which was started at a time and serves its metrics at an address.
+	beside func(ctx context.Context, p *process.Process, begun time.Time, addr string) error
 }
 
 // consume starts a consumer on a full topic and measures it until it is through. It looks whether the rows are right.
@@ -122,20 +139,20 @@ func (r *run) consume(ctx context.Context, c consumption) (result consumed, err 
 		return result, err
 	}
 	begun := time.Now()
-	if c.begun != nil {
-		*c.begun = begun
-	}
 	p, addr, err := r.rig.Start(ctx, entity.Consumer, append(c.topic.broker.Env(), c.env...), entity.Consumer)
 	if err != nil {
 		return result, err
 	}
-	if c.started != nil {
-		if err := c.started(ctx, p, addr); err != nil {
-			return result, err
-		}
+	var first, last sample
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		first, last, err = r.watch(both, p, addr, c.topic)
+		return err
+	})
+	if c.beside != nil {
+		group.Go(func() error { return c.beside(both, p, begun, addr) })
 	}
-	first, last, err := r.watch(ctx, p, addr, c.topic)
-	if err != nil {
+	if err := group.Wait(); err != nil {
 		return result, err
 	}
 	metrics, err := r.scraper.Scrape(ctx, addr)
@@ -145,6 +162,7 @@ func (r *run) consume(ctx context.Context, c consumption) (result consumed, err 
 	result = summary(first, last)
 	result.start, result.rss = first.at.Sub(begun).Seconds(), process.PeakMemory(p.PID())
 	inserts := metrics.Sum("revstream_clickhousesink_insert_seconds_count", `entity="`+entity.Name+`"`)
+	result.mallocs = metrics.Sum("go_memstats_mallocs_total") / last.records
 	result.inserts = inserts / last.records * 1e6
 	result.rows = float64(c.want.current) / (inserts / 3)
 	if err := r.rig.Stop(ctx, p); err != nil {
@@ -234,12 +252,12 @@ func (r *run) clear(ctx context.Context, entity workload.Entity, tables ...strin
 	return r.rig.Quiet(ctx)
 }
 
-// add takes note of a consumer's figures under a name.
+// addConsumed takes note of a consumer's figures under a name.
 func (r *run) addConsumed(figure, name string, c consumed) {
 	for quantity, value := range map[string]float64{
 		"events_per_s": c.rate, "seconds": c.seconds, "consumer_us_per_event": c.cpu.consumer, "broker_us_per_event": c.cpu.broker,
 		"engine_us_per_event": c.cpu.engine, "rss_mb": float64(c.rss) / 1e6, "rows_per_insert": c.rows, "inserts_per_1m_events": c.inserts,
-		"start_s": c.start, "parts": float64(c.parts),
+		"mallocs_per_event": c.mallocs, "start_s": c.start, "parts": float64(c.parts),
 	} {
 		r.report.add(figure, name+"_"+quantity, value)
 	}

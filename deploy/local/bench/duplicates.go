@@ -15,7 +15,7 @@ func (r *run) duplicates() measurement {
 	return measurement{
 		figures: []string{DuplicatesGain},
 		setUp: func(ctx context.Context) (err error) {
-			topic, err = load(ctx, r, "duplicates", workload.Forecasts, 0, r.cfg.Events, func(i int) (*forecast.Forecast, error) {
+			topic, err = load(ctx, r, "duplicates", workload.Forecasts, r.cfg.Events, func(i int) (*forecast.Forecast, error) {
 				if i%2 == 1 {
 					i += r.cfg.Events // new
 				}

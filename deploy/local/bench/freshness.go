@@ -21,7 +21,6 @@ import (
 	"github.com/revstream/revstream/deploy/local/process"
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/schemas/event"
-	"github.com/revstream/revstream/schemas/forecast"
 )
 
 const (
@@ -87,8 +86,7 @@ func (r *run) addFreshness(ctx context.Context, addr string, seconds []float64) 
 // latencies publishes events evenly and returns how long each took, in seconds.
 func (r *run) latencies(ctx context.Context, broker *rig.Broker, p *process.Process) ([]float64, error) {
 	publish := func(ctx context.Context, from, to int, opts ...kgo.Opt) error {
-		next := func(i int) (*forecast.Forecast, error) { return workload.Forecast(i, workload.Version(i)) }
-		return workload.Publish(ctx, broker.Target(), workload.Forecasts, r.logger, evenly(ctx, from, to, next), opts...)
+		return workload.Publish(ctx, broker.Target(), workload.Forecasts, r.logger, evenly(ctx, from, to, timely(workload.Forecast)), opts...)
 	}
 	if err := publish(ctx, freshFrom, freshFrom+warmUp); err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func (r *run) ledger() measurement {
 			span := time.Duration(r.cfg.Ledger) * ledgerStep * time.Microsecond
 			records := min(r.cfg.Events, max(r.cfg.Events/scatteredShare, scatteredLeast))
 			version := workload.Scattered(1, workload.Epoch.Add(-span), span)
-			scattered, err = load(ctx, r, "scattered", workload.Forecasts, 0, records, func(i int) (*forecast.Forecast, error) {
+			scattered, err = load(ctx, r, "scattered", workload.Forecasts, records, func(i int) (*forecast.Forecast, error) {
 				i += 2 * r.cfg.Events // keys of their own
 				return workload.Forecast(i, version(i))
 			})
@@ -102,8 +102,8 @@ func (r *run) consumeLarge(ctx context.Context, topic *loaded) (result large, er
 	if err := r.rig.Quiet(ctx); err != nil {
 		return result, err
 	}
-	n, begun := topic.records, time.Now()
-	firstRow := func(ctx context.Context, p *process.Process, _ string) error {
+	n := topic.records
+	firstRow := func(ctx context.Context, p *process.Process, begun time.Time, _ string) error {
 		err := rig.Poll(ctx, p, 10*time.Millisecond, func(ctx context.Context) (bool, error) {
 			rows, err := r.ledgerRows(ctx)
 			return rows > int64(r.cfg.Ledger), err
@@ -111,7 +111,7 @@ func (r *run) consumeLarge(ctx context.Context, topic *loaded) (result large, er
 		result.firstRow = time.Since(begun).Seconds()
 		return err
 	}
-	result.consumed, err = r.consume(ctx, consumption{topic: topic, want: rows{n, n, n}, begun: &begun, started: firstRow})
+	result.consumed, err = r.consume(ctx, consumption{topic: topic, want: rows{n, n, n}, beside: firstRow})
 	if err != nil {
 		return result, err
 	}

@@ -70,9 +70,11 @@ func (r *run) export(ctx context.Context, broker *rig.Broker) error {
 	if err != nil {
 		return err
 	}
+	begun := time.Now()
 	if err := r.watchExport(ctx, p, metricsAddr, map[string]*process.Process{"producer": p, "broker": broker.Process, "simulator": sim}); err != nil {
 		return err
 	}
+	r.report.add(ProducerRate, "start_to_last_s", time.Since(begun).Seconds())
 	r.report.add(ProducerRate, "rss_mb", float64(process.PeakMemory(p.PID()))/1e6)
 	return errors.Join(r.rig.Stop(ctx, p), r.rig.Stop(ctx, sim))
 }

@@ -71,8 +71,7 @@ func (r *run) people() measurement {
 
 // setUpShare loads the topic and makes the rows.
 func setUpShare[E event.Event](ctx context.Context, s *share, name string, entity workload.Entity, events int, make func(int, time.Time) (E, error), columns []table.Column[E]) (err error) {
-	timely := func(i int) (E, error) { return make(i, workload.Version(i)) }
-	if s.topic, err = load(ctx, s.r, name, entity, 0, events, timely); err != nil {
+	if s.topic, err = load(ctx, s.r, name, entity, events, timely(make)); err != nil {
 		return err
 	}
 	s.r.report.add(s.figure, "wire_bytes_per_event", float64(s.topic.bytes)/float64(events))
@@ -81,7 +80,7 @@ func setUpShare[E event.Event](ctx context.Context, s *share, name string, entit
 	}
 	ready := slices.Grow([]E(nil), events)
 	for i := range events {
-		e, err := timely(i)
+		e, err := timely(make)(i)
 		if err != nil {
 			return err
 		}

@@ -89,6 +89,33 @@ func (b *Broker) Ends(ctx context.Context, topic string) (Offsets, error) {
 	return ends, nil
 }
 
+// Resize makes a topic anew, with so many partitions. What is in it is gone.
+func (b *Broker) Resize(ctx context.Context, topic string, partitions int32) error {
+	deleted, err := b.admin.DeleteTopics(ctx, topic)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err == nil {
+		_, err = b.admin.CreateTopic(ctx, partitions, 1, nil, topic)
+	}
+	if err != nil {
+		return fmt.Errorf("making %s anew with %d partitions: %w", topic, partitions, err)
+	}
+	return nil
+}
+
+// Dismiss takes static members, which have stopped, out of their group.
+func (b *Broker) Dismiss(ctx context.Context, group string, instances ...string) error {
+	left, err := b.admin.LeaveGroup(ctx, kadm.LeaveGroup(group).InstanceIDs(instances...))
+	if err == nil {
+		err = left.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("dismissing the members of %s: %w", group, err)
+	}
+	return nil
+}
+
 // Rewind makes the next member of a group that has none begin at the topic's first record.
 func (b *Broker) Rewind(ctx context.Context, group string) error {
 	return Poll(ctx, b.Process, 20*time.Millisecond, func(ctx context.Context) (bool, error) {
