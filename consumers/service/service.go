@@ -186,22 +186,15 @@ func Of[E any, P interface {
 }](topic, group string, reader *avro.Schema, tables string, columns []table.Column[P]) Stream {
 	return Stream{Topic: topic, Loop: func(p Parts) (Loop, error) {
 		decoder := wire.NewDecoder(reader, p.Registry)
-		// One for each of the loop's two goroutines, as each has its event in its own hand.
-		identified, err := newScan[E, P](decoder)
-		if err != nil {
-			return nil, err
-		}
-		stored, err := newScan[E, P](decoder)
-		if err != nil {
-			return nil, err
-		}
-		sink, err := clickhousesink.New(p.Sink, p.Metrics, p.Conn,
-			clickhousesink.Tables[P]{Entity: tables, Columns: columns, Read: stored.read})
+		sink, err := clickhousesink.New(p.Sink, p.Metrics, p.Conn, clickhousesink.Tables[P]{
+			Entity: tables, Columns: columns,
+			NewReader: func() func(context.Context, *kgo.Record) (P, error) { return newScan[E, P](decoder).read },
+		})
 		if err != nil {
 			return nil, err
 		}
 		p.Consume.Topic, p.Consume.Group = topic, group
-		return consume.New(p.Consume, p.Logger, p.Metrics, identified.identify, sink, deadletter.NewWriter(p.Letters, group, daemon.Version()))
+		return consume.New(p.Consume, p.Logger, p.Metrics, newScan[E, P](decoder).identify, sink, deadletter.NewWriter(p.Letters, group, daemon.Version()))
 	}}
 }
 
@@ -214,13 +207,9 @@ type scan[P event.Event] struct {
 func newScan[E any, P interface {
 	*E
 	event.Event
-}](decoder *wire.Decoder) (*scan[P], error) {
+}](decoder *wire.Decoder) *scan[P] {
 	e := P(new(E))
-	scanner, err := wire.NewScanner(decoder, e)
-	if err != nil {
-		return nil, err
-	}
-	return &scan[P]{event: e, scanner: scanner}, nil
+	return &scan[P]{event: e, scanner: wire.NewScanner(decoder, e)}
 }
 
 // read returns a record's event, until the next one is read.

@@ -51,7 +51,7 @@ func TestBadRowsAreFoundInFewInserts(t *testing.T) {
 				facts[i].name = "secret-name"
 			}
 			batch := items(facts...)
-			poison, err := sink.Store(t.Context(), batch)
+			poison, err := sink.Prepare(t.Context(), batch)(t.Context())
 			require.NoError(t, err)
 			require.Len(t, poison, len(bad))
 			for i, p := range poison {
@@ -80,7 +80,7 @@ func TestARefusingTableIsNotAskedForEachRow(t *testing.T) {
 		}
 	}
 	batch := items(facts...)
-	poison, err := sink.Store(t.Context(), batch)
+	poison, err := sink.Prepare(t.Context(), batch)(t.Context())
 	require.ErrorIs(t, err, consume.ErrUnfinished)
 	require.Len(t, poison, 100)
 	for i, p := range poison {
@@ -90,7 +90,7 @@ func TestARefusingTableIsNotAskedForEachRow(t *testing.T) {
 	require.Equal(t, "250\t250\t250", counts(t, url), "what comes before the poison is stored")
 
 	left := append(batch[:250:250], batch[350:]...)
-	again, err := sink.Store(t.Context(), left)
+	again, err := sink.Prepare(t.Context(), left)(t.Context())
 	require.ErrorIs(t, err, consume.ErrUnfinished)
 	require.Len(t, again, 100)
 	require.Same(t, batch[350].Record, again[0].Record)

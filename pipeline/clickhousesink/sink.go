@@ -30,9 +30,9 @@ type Tables[E any] struct {
 	Entity string // such as "forecast"
 	// Columns fill current and history alike.
 	Columns []table.Column[E]
-	// Read returns the event of a record that was identified before. It is
-	// called by one goroutine, which is done with an event when it asks for the next.
-	Read func(context.Context, *kgo.Record) (E, error)
+	// NewReader makes what returns the events of records that were identified before.
+	// Who has a reader is done with an event when it asks for the next.
+	NewReader func() func(context.Context, *kgo.Record) (E, error)
 }
 
 // Config bounds a sink.
@@ -65,12 +65,7 @@ type Sink[E any] struct {
 
 	current, history, ledger insert
 
-	// The rows of the batch in hand, in memory that the next one uses again.
-	// Current is content, history content and origin, the ledger ids and origin.
-	content *table.Block[E]
-	ids     *table.Block[uuid.UUID]
-	origin  *table.Block[*kgo.Record]
-	seen    map[uuid.UUID]struct{} // of dedupe, for the same reason
+	used chan *rows[E] // memory of batches that are stored, for the next ones
 }
 
 var entityName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
@@ -81,8 +76,8 @@ func New[E any](cfg Config, reg prometheus.Registerer, conn Conn, t Tables[E]) (
 	if !entityName.MatchString(t.Entity) {
 		errs = append(errs, errors.New("clickhousesink: the entity is not a snake_case name"))
 	}
-	if t.Read == nil || len(t.Columns) == 0 {
-		errs = append(errs, errors.New("clickhousesink: Read and columns are required"))
+	if t.NewReader == nil || len(t.Columns) == 0 {
+		errs = append(errs, errors.New("clickhousesink: NewReader and columns are required"))
 	}
 	if cfg.InsertTimeout <= 0 {
 		errs = append(errs, errors.New("INSERT_TIMEOUT must be positive (or --insert-timeout)"))
@@ -96,32 +91,45 @@ func New[E any](cfg Config, reg prometheus.Registerer, conn Conn, t Tables[E]) (
 		current: newInsert(t.Entity+"_current", names),
 		history: newInsert(t.Entity+"_history", names, columnNames(originColumns)),
 		ledger:  newInsert(t.Entity+"_ledger", columnNames(idColumns), columnNames(originColumns)),
-		content: table.NewBlock(t.Columns), ids: table.NewBlock(idColumns), origin: table.NewBlock(originColumns),
-		seen: make(map[uuid.UUID]struct{}),
+		used:    make(chan *rows[E], 2), // one is being prepared, and one stored
 	}, nil
 }
 
-// idColumns are what the ledger knows an event by, and originColumns where it was read.
-var (
-	idColumns     = []table.Column[uuid.UUID]{table.Of("event_id", "UUID", func(id uuid.UUID) uuid.UUID { return id })}
-	originColumns = []table.Column[*kgo.Record]{
-		table.Of("kafka_topic", "LowCardinality(String)", func(r *kgo.Record) string { return r.Topic }),
-		table.Of("kafka_partition", "Int32", func(r *kgo.Record) int32 { return r.Partition }),
-		table.Of("kafka_offset", "Int64", func(r *kgo.Record) int64 { return r.Offset }),
+// Prepare implements consume.Sink. It encodes the batch as if the ledger knew none of
+// it, which mostly is so.
+func (s *Sink[E]) Prepare(ctx context.Context, batch []consume.Item) consume.Store {
+	var r *rows[E]
+	select {
+	case r = <-s.used:
+	default:
+		r = newRows(s.tables)
 	}
-)
+	unique := r.dedupe(batch)
+	_ = r.encode(ctx, unique) // what fails here fails again where it can be told
+	return func(ctx context.Context) ([]consume.Poison, error) {
+		poison, err := s.store(ctx, batch, unique, r)
+		if err == nil {
+			r.items = nil
+			select {
+			case s.used <- r:
+			default:
+			}
+		}
+		return poison, err
+	}
+}
 
-// Store implements consume.Sink.
-func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item) ([]consume.Poison, error) {
-	fresh := s.dedupe(batch)
-	known, err := s.known(ctx, fresh)
+// store stores a batch that is deduped and encoded.
+func (s *Sink[E]) store(ctx context.Context, batch, unique []consume.Item, r *rows[E]) ([]consume.Poison, error) {
+	known, err := s.known(ctx, unique)
 	if err != nil {
 		return nil, err
 	}
+	fresh := unique
 	if len(known) > 0 {
-		fresh = slices.DeleteFunc(fresh, func(i consume.Item) bool { return has(known, i.ID) })
+		fresh = slices.DeleteFunc(slices.Clone(unique), func(i consume.Item) bool { return has(known, i.ID) })
 	}
-	poison, err := s.write(ctx, fresh, isolateAtOnce)
+	poison, err := s.write(ctx, r, fresh, isolateAtOnce)
 	if errors.Is(err, consume.ErrUnfinished) {
 		return poison, err
 	}
@@ -133,7 +141,7 @@ func (s *Sink[E]) Store(ctx context.Context, batch []consume.Item) ([]consume.Po
 	if len(copies) == 0 {
 		return poison, nil
 	}
-	more, err := s.Store(ctx, copies)
+	more, err := s.store(ctx, copies, r.dedupe(copies), r)
 	return append(poison, more...), err
 }
 
@@ -167,19 +175,6 @@ func copiesOf(batch []consume.Item, rejected []consume.Poison) []consume.Item {
 	return copies
 }
 
-// dedupe keeps the first item of each event ID, in a slice of its own.
-func (s *Sink[E]) dedupe(batch []consume.Item) []consume.Item {
-	clear(s.seen)
-	unique := make([]consume.Item, 0, len(batch))
-	for _, item := range batch {
-		before := len(s.seen)
-		if s.seen[item.ID] = struct{}{}; len(s.seen) > before {
-			unique = append(unique, item)
-		}
-	}
-	return unique
-}
-
 // isolateAtOnce is how many bad rows are looked for before the loop is asked
 // whether to go on: as many as its cap is by default.
 const isolateAtOnce = 100
@@ -188,11 +183,11 @@ const isolateAtOnce = 100
 // that it can never take them, it splits them until the bad ones stand alone:
 // k bad rows among n cost O(k·log n) inserts, and the rest goes in. With the
 // last of so many bad rows as it may find, it returns consume.ErrUnfinished.
-func (s *Sink[E]) write(ctx context.Context, items []consume.Item, most int) ([]consume.Poison, error) {
+func (s *Sink[E]) write(ctx context.Context, r *rows[E], items []consume.Item, most int) ([]consume.Poison, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
-	err := s.insertAll(ctx, items)
+	err := s.insertAll(ctx, r, items)
 	if err == nil {
 		s.metrics.stored.Add(float64(len(items)))
 		return nil, nil
@@ -212,35 +207,26 @@ func (s *Sink[E]) write(ctx context.Context, items []consume.Item, most int) ([]
 		return poison, nil
 	}
 	half := len(items) / 2
-	left, err := s.write(ctx, items[:half], most)
+	left, err := s.write(ctx, r, items[:half], most)
 	if err != nil {
 		return left, err
 	}
-	right, err := s.write(ctx, items[half:], most-len(left))
+	right, err := s.write(ctx, r, items[half:], most-len(left))
 	return append(left, right...), err
 }
 
 // insertAll is steps 2 and 3.
-func (s *Sink[E]) insertAll(ctx context.Context, items []consume.Item) error {
-	s.content.Reset()
-	s.ids.Reset()
-	s.origin.Reset()
-	for _, item := range items {
-		e, err := s.tables.Read(ctx, item.Record)
-		if err != nil {
-			return fmt.Errorf("reading %s partition %d offset %d again: %w", item.Record.Topic, item.Record.Partition, item.Record.Offset, err)
-		}
-		s.content.Append(e)
-		s.ids.Append(item.ID)
-		s.origin.Append(item.Record)
+func (s *Sink[E]) insertAll(ctx context.Context, r *rows[E], items []consume.Item) error {
+	if err := r.encode(ctx, items); err != nil {
+		return err
 	}
 	current, history := make(chan error, 1), make(chan error, 1)
-	go func() { current <- s.run(ctx, &s.current, s.content) }()
-	go func() { history <- s.run(ctx, &s.history, s.content, s.origin) }()
+	go func() { current <- s.run(ctx, &s.current, r.content) }()
+	go func() { history <- s.run(ctx, &s.history, r.content, r.origin) }()
 	if err := outageFirst(<-current, <-history); err != nil {
 		return err
 	}
-	return s.run(ctx, &s.ledger, s.ids, s.origin)
+	return s.run(ctx, &s.ledger, r.ids, r.origin)
 }
 
 // outageFirst returns one of two errors: a rejection makes the sink split the

@@ -70,7 +70,7 @@ func newSink(t *testing.T, url string, timeout time.Duration) *clickhousesink.Si
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	sink, err := clickhousesink.New(clickhousesink.Config{InsertTimeout: timeout}, prometheus.NewRegistry(), conn,
-		clickhousesink.Tables[*fact]{Entity: "fact", Columns: columns, Read: factOf})
+		clickhousesink.Tables[*fact]{Entity: "fact", Columns: columns, NewReader: func() func(context.Context, *kgo.Record) (*fact, error) { return factOf }})
 	require.NoError(t, err)
 	return sink
 }
@@ -154,7 +154,7 @@ func TestStoringAgainIsHarmless(t *testing.T) {
 	sink := newSink(t, url, time.Minute)
 	batch := items(append(first(10), numbered(3), numbered(4))...)
 	for range 2 {
-		poison, err := sink.Store(t.Context(), batch)
+		poison, err := sink.Prepare(t.Context(), batch)(t.Context())
 		require.NoError(t, err)
 		require.Empty(t, poison)
 		require.Equal(t, "10\t10\t10", counts(t, url))
@@ -172,9 +172,9 @@ func TestALostAnswerIsRepaired(t *testing.T) {
 			sink := newSink(t, proxy(t, url, nil, func(query string) bool {
 				return strings.Contains(query, "INTO "+name+" ") && !dropped.Swap(true)
 			}), time.Minute)
-			_, err := sink.Store(t.Context(), items(first(10)...))
+			_, err := sink.Prepare(t.Context(), items(first(10)...))(t.Context())
 			require.Error(t, err)
-			_, err = sink.Store(t.Context(), items(first(10)...))
+			_, err = sink.Prepare(t.Context(), items(first(10)...))(t.Context())
 			require.NoError(t, err)
 			for _, each := range []string{"fact_current", "fact_history", "fact_ledger"} {
 				require.Equal(t, "10\t10", pipelinetest.SQL(t, url, "SELECT count(), uniqExact(event_id) FROM "+each+" FINAL"))
@@ -189,9 +189,9 @@ func TestTheLedgerIsAskedForTheLargestBatch(t *testing.T) {
 	url := newDatabase(t)
 	sink := newSink(t, url, time.Minute)
 	all := first(50_000)
-	_, err := sink.Store(t.Context(), items(all[:20_000]...))
+	_, err := sink.Prepare(t.Context(), items(all[:20_000]...))(t.Context())
 	require.NoError(t, err)
-	_, err = sink.Store(t.Context(), items(all...))
+	_, err = sink.Prepare(t.Context(), items(all...))(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "50000\t50000\t50000", counts(t, url))
 }
@@ -224,7 +224,7 @@ func TestWhatTheEngineAnswersIsAnOutage(t *testing.T) {
 			}
 			secret := numbered(1)
 			secret.name = "secret-name"
-			poison, err := newSink(t, url+"?"+c.setting, c.timeout).Store(t.Context(), items(secret))
+			poison, err := newSink(t, url+"?"+c.setting, c.timeout).Prepare(t.Context(), items(secret))(t.Context())
 			require.ErrorContains(t, err, c.want)
 			require.Empty(t, poison)
 			require.NotContains(t, err.Error(), "secret")
@@ -262,13 +262,13 @@ func TestErrorTextsHoldNoValuesAndNoCredentials(t *testing.T) {
 				}
 				return false
 			}, nil)
-			_, err := newSink(t, strings.Replace(url, "http://", "http://secret-user:secret-password@", 1), time.Minute).Store(t.Context(), items(first(1)...))
+			_, err := newSink(t, strings.Replace(url, "http://", "http://secret-user:secret-password@", 1), time.Minute).Prepare(t.Context(), items(first(1)...))(t.Context())
 			require.ErrorContains(t, err, c.want)
 			require.ErrorContains(t, err, "fact_history")
 			require.NotContains(t, err.Error(), "secret")
 		})
 	}
-	_, err := newSink(t, "http://secret-user:secret-password@127.0.0.1:1/db", time.Minute).Store(t.Context(), items(first(1)...))
+	_, err := newSink(t, "http://secret-user:secret-password@127.0.0.1:1/db", time.Minute).Prepare(t.Context(), items(first(1)...))(t.Context())
 	require.ErrorContains(t, err, "refused")
 	require.NotContains(t, err.Error(), "secret")
 	for _, url := range []string{"", "secret-user", "http://secret-user:secret-password@", "http://secret-user:secret-password@h:8123", "ftp://secret-user:secret-password@h/db", "http://h/db?dial_timeout=secret"} {
@@ -301,7 +301,7 @@ func TestValuesArriveAsTheyAre(t *testing.T) {
 	facts[1].amount, facts[1].note, facts[1].day, facts[1].at = &least, &nul, &lastDay, time.Date(2261, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 	facts[2].amount, facts[2].name, facts[2].tags = &smallest, "Zoë 東京 🚀", []string{"", "a,b", "\x00"}
 	facts[2].fields, facts[2].at = map[string]string{"": "empty key", "k\n": "'"}, time.UnixMicro(math.MaxInt32*1_000_001)
-	_, err := newSink(t, url, time.Minute).Store(t.Context(), items(facts...))
+	_, err := newSink(t, url, time.Minute).Prepare(t.Context(), items(facts...))(t.Context())
 	require.NoError(t, err)
 
 	conn, err := clickhousesink.Open(url)
@@ -343,7 +343,7 @@ func TestARepairedCopyInOneBatchWithTheRejectedOne(t *testing.T) {
 	pipelinetest.SQL(t, url, "ALTER TABLE fact_current ADD CONSTRAINT c CHECK name NOT LIKE 'secret%'")
 	bad, good := numbered(1), numbered(1)
 	bad.name = "secret-name"
-	poison, err := s.Store(t.Context(), items(bad, good))
+	poison, err := s.Prepare(t.Context(), items(bad, good))(t.Context())
 	require.NoError(t, err)
 	require.Len(t, poison, 1)
 	require.Equal(t, "1", pipelinetest.SQL(t, url, "SELECT count() FROM fact_current"))

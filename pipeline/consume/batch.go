@@ -20,6 +20,7 @@ type batch struct {
 	bytes   int
 	oldest  time.Time // when the first record was added
 	ends    map[*lease]kgo.EpochOffset
+	store   Store // of items; set when the batch is handed on
 }
 
 // record is a record with the lease under which it was read.

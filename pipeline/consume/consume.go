@@ -29,16 +29,21 @@ type Identify func(ctx context.Context, rec *kgo.Record) (uuid.UUID, error)
 
 // Sink stores events.
 type Sink interface {
-	// Store returns once every event of the batch is durable and visible once,
-	// except those that it returns as poison because they can never be stored.
-	// An error says that the batch is to be stored again, whole: the loop
-	// retries it until it passes, unless it is a *FatalError. With ErrUnfinished
-	// comes poison, and the rest of the batch is to be stored again without it.
-	Store(ctx context.Context, batch []Item) ([]Poison, error)
+	// Prepare does with a batch what needs nobody's answer, such as encoding
+	// it, and returns what stores it. The loop prepares a batch while it stores the
+	// one before, so Prepare and a Store run at the same time.
+	Prepare(ctx context.Context, batch []Item) Store
 }
 
-// ErrUnfinished is returned by a Sink that has found so much poison that the
-// loop should look at it before the sink goes on. It has gone through the batch in order:
+// Store returns once every event of a batch is durable and visible once,
+// except those that it returns as poison because they can never be stored.
+// An error says that the batch is to be stored again, whole: the loop
+// retries it until it passes, unless it is a *FatalError. With ErrUnfinished
+// comes poison, and the rest of the batch is to be prepared anew and stored without it.
+type Store func(ctx context.Context) ([]Poison, error)
+
+// ErrUnfinished is returned by a Store that has found so much poison that the
+// loop should look at it before it goes on. It has gone through the batch in order:
 // what comes before the last of the poison is stored or poison itself.
 var ErrUnfinished = errors.New("much of the batch is poison")
 
@@ -101,7 +106,7 @@ type Config struct {
 
 	BatchRows     int           `name:"batch-rows" env:"BATCH_ROWS" default:"20000" help:"Records of a batch at most." group:"Consuming"`
 	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"33554432" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
-	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"1s" help:"Longest wait for a batch to fill." group:"Consuming"`
+	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"300ms" help:"Longest wait for a batch to fill." group:"Consuming"`
 	MaxValueBytes int           `name:"max-value-bytes" env:"MAX_VALUE_BYTES" default:"1048576" help:"Larger values are dead-lettered." group:"Consuming"`
 
 	// The stop deadline ends a batch in hand that the sink does not take; what

@@ -200,6 +200,11 @@ func (m *member) identify(ctx context.Context, rec *kgo.Record) (uuid.UUID, erro
 	return uuid.NewSHA1(uuid.Nil, rec.Value), nil
 }
 
+// Prepare implements consume.Sink.
+func (m *member) Prepare(_ context.Context, batch []consume.Item) consume.Store {
+	return func(ctx context.Context) ([]consume.Poison, error) { return m.Store(ctx, batch) }
+}
+
 // Store refuses values that begin with "refused".
 func (m *member) Store(ctx context.Context, batch []consume.Item) (poison []consume.Poison, err error) {
 	if m.onStore != nil {

@@ -33,11 +33,11 @@ const fetchBytes = 1 << 20
 
 // Loop consumes one topic into a sink.
 //
-// Two goroutines overlap: one polls the next batch and identifies its events while the other
-// settles the last one: stores it, dead-letters its poison, commits. One batch
-// waits between them at most, so what is in memory is bounded by three batches
-// and the client's fetch buffer, whatever the backlog. Commits stay in order,
-// as one goroutine makes them.
+// Two goroutines overlap: one polls the next batch, identifies its events and
+// prepares it while the other settles the last one: stores it, dead-letters its
+// poison, commits. So what is in memory is bounded by two batches and the
+// client's fetch buffer, whatever the backlog. Commits stay in order, as one goroutine
+// makes them.
 //
 // Invariant: an offset is committed only after every record before it, from
 // the start of the lease, was stored or acknowledged by the dead-letter topic.
@@ -125,7 +125,7 @@ func (l *Loop) Run(ctx context.Context, client *kgo.Client) error {
 	})
 	defer deadline()
 
-	batches := make(chan *batch, 1)
+	batches := make(chan *batch)
 	group.Go(func() error {
 		defer close(batches)
 		return l.fetch(fetchCtx, client, batches)
@@ -160,7 +160,7 @@ func (l *Loop) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch)
 			b = l.admit(ctx, p, b, out)
 		})
 		if b.due(l.cfg) || ctx.Err() != nil && !b.empty() {
-			if !hand(ctx, b, out) {
+			if !l.hand(ctx, b, out) {
 				return nil
 			}
 			b = newBatch()
@@ -171,9 +171,10 @@ func (l *Loop) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch)
 	}
 }
 
-// hand passes a batch on. When the loop ends while the batch before it is
+// hand prepares a batch and passes it on. When the loop ends while the batch before it is
 // still being settled, it gives this one up: nothing of it is committed.
-func hand(ctx context.Context, b *batch, out chan<- *batch) bool {
+func (l *Loop) hand(ctx context.Context, b *batch, out chan<- *batch) bool {
+	b.store = l.sink.Prepare(ctx, b.items)
 	select {
 	case out <- b:
 		return true
@@ -247,7 +248,7 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 		}
 		b.add(held, rec)
 		if b.full(l.cfg) {
-			if !hand(ctx, b, out) {
+			if !l.hand(ctx, b, out) {
 				return newBatch()
 			}
 			b = newBatch()
@@ -347,7 +348,7 @@ func (l *Loop) storeAll(ctx context.Context, b *batch) (poison []Poison, err err
 	for len(b.items) > 0 {
 		var rejected []Poison
 		err := resilience.Forever(ctx, patience, l.logger, "sink", func(ctx context.Context) (err error) {
-			rejected, err = l.sink.Store(ctx, b.items)
+			rejected, err = b.store(ctx)
 			return err
 		})
 		poison = append(poison, rejected...)
@@ -359,6 +360,7 @@ func (l *Loop) storeAll(ctx context.Context, b *batch) (poison []Poison, err err
 			return nil, &FatalError{err}
 		}
 		b.without(rejected)
+		b.store = l.sink.Prepare(ctx, b.items)
 	}
 	return poison, nil
 }

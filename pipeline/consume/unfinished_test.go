@@ -21,6 +21,10 @@ type pieces struct {
 	asked int // how often
 }
 
+func (p *pieces) Prepare(_ context.Context, batch []consume.Item) consume.Store {
+	return func(ctx context.Context) ([]consume.Poison, error) { return p.Store(ctx, batch) }
+}
+
 func (p *pieces) Store(ctx context.Context, batch []consume.Item) ([]consume.Poison, error) {
 	p.asked++
 	var poison []consume.Poison

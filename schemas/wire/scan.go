@@ -38,8 +38,9 @@ var (
 )
 
 // NewScanner makes a scanner of a struct, to which dst points: the fields of the decoder's schema are those of its fields
-// that name them in avro tags. It is an error if a field of the schema has none, or one of a type that does not hold it.
-func NewScanner(decoder *Decoder, dst any) (*Scanner, error) {
+// that name them in avro tags. It panics if a field of the schema has none, or one of a type that does not hold it: both are
+// code, and no scanner of theirs ever works.
+func NewScanner(decoder *Decoder, dst any) *Scanner {
 	fields := map[string]reflect.Value{}
 	v := reflect.ValueOf(dst).Elem()
 	for _, f := range reflect.VisibleFields(v.Type()) {
@@ -52,15 +53,15 @@ func NewScanner(decoder *Decoder, dst any) (*Scanner, error) {
 	for i, f := range root.Fields {
 		field, ok := fields[f.Name]
 		if !ok {
-			return nil, fmt.Errorf("scanning %s: %T has no field %s", root.Name, dst, f.Name)
+			panic(fmt.Sprintf("wire: scanning %s: %T has no field %s", root.Name, dst, f.Name))
 		}
 		read := reader(&f.Type, field)
 		if read == nil {
-			return nil, fmt.Errorf("scanning %s: field %s is a %s, which is not read into a %s", root.Name, f.Name, f.Type.Type, field.Type())
+			panic(fmt.Sprintf("wire: scanning %s: field %s is a %s, which is not read into a %s", root.Name, f.Name, f.Type.Type, field.Type()))
 		}
 		s.steps[i] = step{name: f.Name, avroType: avroType(&f.Type), read: read}
 	}
-	return s, nil
+	return s
 }
 
 // avroType names a type in errors: of a union with null, the other one.

@@ -31,9 +31,7 @@ var kinds = []struct {
 
 func scanner(t testing.TB, schema *avro.Schema, source wire.SchemaSource, dst any) *wire.Scanner {
 	t.Helper()
-	s, err := wire.NewScanner(wire.NewDecoder(schema, source), dst)
-	require.NoError(t, err)
-	return s
+	return wire.NewScanner(wire.NewDecoder(schema, source), dst)
 }
 
 // full is a forecast with every field.
@@ -136,14 +134,14 @@ func TestMillisecondsAreNotTakenForMicroseconds(t *testing.T) {
 func TestScanNeedsAFieldForEachOfTheSchema(t *testing.T) {
 	t.Parallel()
 	decoder := wire.NewDecoder(avro.MustParse(`{"type": "record", "name": "R", "fields": [{"name": "a", "type": "long"}]}`), texts{})
-	_, err := wire.NewScanner(decoder, new(struct {
+	type without struct {
 		B int64 `avro:"b"`
-	}))
-	require.ErrorContains(t, err, "has no field a")
-	_, err = wire.NewScanner(decoder, new(struct {
+	}
+	require.PanicsWithValue(t, "wire: scanning R: *wire_test.without has no field a", func() { wire.NewScanner(decoder, new(without)) })
+	type text struct {
 		A string `avro:"a"`
-	}))
-	require.ErrorContains(t, err, "field a is a long, which is not read into a string")
+	}
+	require.PanicsWithValue(t, "wire: scanning R: field a is a long, which is not read into a string", func() { wire.NewScanner(decoder, new(text)) })
 }
 
 //nolint:paralleltest // allocations are the whole process's
@@ -173,9 +171,7 @@ func FuzzScan(f *testing.F) {
 	scanners, decoders, into := make([]*wire.Scanner, len(kinds)), make([]*wire.Decoder, len(kinds)), make([]event.Event, len(kinds))
 	for i, k := range kinds {
 		decoders[i], into[i] = wire.NewDecoder(k.schema, texts{1: schemas.MustAvro(k.file)}), k.fresh()
-		var err error
-		scanners[i], err = wire.NewScanner(decoders[i], into[i])
-		require.NoError(f, err)
+		scanners[i] = wire.NewScanner(decoders[i], into[i])
 	}
 	f.Fuzz(func(t *testing.T, kind int, body []byte) {
 		if kind < 0 || kind >= len(kinds) {

@@ -33,7 +33,10 @@ var All = []Mutant{
 	},
 	{
 		Name: "ledger-first", Mistake: "the ledger is written before the tables", Shows: "lost",
-		edits: []edit{{"pipeline/clickhousesink/sink.go", "{&s.current, &s.history, &s.ledger}", "{&s.ledger, &s.current, &s.history}"}},
+		edits: []edit{{
+			"pipeline/clickhousesink/sink.go", "\tcurrent, history := make(chan error, 1), make(chan error, 1)\n",
+			"\tif err := s.run(ctx, &s.ledger, r.ids, r.origin); err != nil {\n\t\treturn err\n\t}\n\tcurrent, history := make(chan error, 1), make(chan error, 1)\n",
+		}},
 	},
 	{
 		Name: "no-dedupe", Mistake: "the history is a plain MergeTree and nobody asks the ledger", Shows: "doubled",
@@ -54,8 +57,8 @@ var All = []Mutant{
 		Name: "outage-is-poison", Mistake: "a batch is dead-lettered when the database is away", Shows: "dlq_wrong",
 		edits: []edit{
 			{
-				"pipeline/consume/loop.go", "\t\t\trejected, err = l.sink.Store(ctx, b.items)\n\t\t\treturn err\n",
-				"\t\t\tif rejected, err = l.sink.Store(ctx, b.items); err != nil {\n\t\t\t\tfor _, item := range b.items {\n" +
+				"pipeline/consume/loop.go", "\t\t\trejected, err = b.store(ctx)\n\t\t\treturn err\n",
+				"\t\t\tif rejected, err = b.store(ctx); err != nil {\n\t\t\t\tfor _, item := range b.items {\n" +
 					"\t\t\t\t\trejected = append(rejected, Poison{Record: item.Record, Stage: StageSink, Reason: \"sink_rejected\", Failed: time.Now()})\n" +
 					"\t\t\t\t}\n\t\t\t}\n\t\t\treturn nil\n",
 			},
