@@ -29,7 +29,7 @@ func readText(raw string) (string, error) {
 		var s string
 		err := json.Unmarshal([]byte(raw), &s)
 		return s, err
-	case startsNumber(raw[0]):
+	case startsNumber(raw[0]), raw == "true", raw == "false":
 		return raw, nil
 	}
 	var compact bytes.Buffer
@@ -91,52 +91,4 @@ func readMillis(raw string) (time.Time, error) {
 		return time.Time{}, errors.New("not a time in epoch milliseconds")
 	}
 	return time.UnixMilli(n).UTC(), nil
-}
-
-// skipSpace returns where in valid JSON the next token begins.
-func skipSpace(s string, i int) int {
-	for s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r' {
-		i++
-	}
-	return i
-}
-
-// valueEnd returns where in valid JSON the value ends that begins at i, and that something follows.
-func valueEnd(s string, i int) int {
-	switch s[i] {
-	case '"':
-		return stringEnd(s, i)
-	case '{', '[':
-		return nestedEnd(s, i)
-	}
-	for s[i] != ',' && s[i] != '}' && s[i] != ']' && s[i] > ' ' {
-		i++
-	}
-	return i
-}
-
-func stringEnd(s string, i int) int {
-	for i++; s[i] != '"'; i++ {
-		if s[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
-}
-
-func nestedEnd(s string, i int) int {
-	for depth := 0; ; {
-		switch s[i] {
-		case '"':
-			i = stringEnd(s, i)
-			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		}
-		if i++; depth == 0 {
-			return i
-		}
-	}
 }

@@ -267,34 +267,26 @@ func (e *Export) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 		if e.length == 0 { // null instead of a list
 			return
 		}
-		doc := newElements(bufio.NewReaderSize(io.NewSectionReader(e.spool, e.start, e.length), 1<<18))
+		list := newEntryList(io.NewSectionReader(e.spool, e.start, e.length))
 		parser := newEntryParser()
-		i, stopped := 0, false
-		var raw json.RawMessage // one buffer for all: nothing of an Entry points into it
-		err := doc.list(nil, func() error {
+		for i := 0; list.Scan(); i++ {
 			if err := ctx.Err(); err != nil {
-				return err
+				yield(Entry{}, fmt.Errorf("reading the entries: %w", err))
+				return
 			}
-			if err := doc.element(&raw); err != nil {
-				return err
-			}
-			entry, err := parser.parse(raw)
+			entry, err := parser.parse(list.Bytes())
 			if err != nil {
 				entry, err = Entry{}, &EntryError{Index: i, Err: err}
 			}
-			i++
-			if stopped = !yield(entry, err); stopped {
-				return errStopped
+			if !yield(entry, err) {
+				return
 			}
-			return nil
-		})
-		if err != nil && !stopped {
+		}
+		if err := list.err(); err != nil {
 			yield(Entry{}, fmt.Errorf("reading the entries: %w", err))
 		}
 	}
 }
-
-var errStopped = errors.New("the caller wants no more")
 
 // Close deletes the temporary file. It may be called more than once.
 func (e *Export) Close() error {

@@ -321,6 +321,18 @@ func FuzzSplit(f *testing.F) {
 	})
 }
 
+// TestAnEntryCostsTwoAllocations: its copy, which all of its texts are part of, and its values.
+//
+//nolint:paralleltest // allocations are the whole process's
+func TestAnEntryCostsTwoAllocations(t *testing.T) {
+	parser, raw := newEntryParser(), json.RawMessage(anEntry)
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
+		if _, err := parser.parse(raw); err != nil {
+			panic(err)
+		}
+	}), 2.0)
+}
+
 func BenchmarkResults(b *testing.B) {
 	const size = 64 << 20
 	entries := 0

@@ -38,7 +38,8 @@ func BenchmarkPublish(b *testing.B) {
 	ctx := b.Context()
 	broker := startBroker(b)
 	written := new(wireBytes)
-	client, err := kafkaclient.New(kafkaclient.Config{Brokers: []string{broker.addr}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), kgo.WithHooks(written))
+	client, err := kafkaclient.New(kafkaclient.Config{Brokers: []string{broker.addr}}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(),
+		publish.ClientOption(), kgo.WithHooks(written))
 	require.NoError(b, err)
 	defer client.Close()
 	created, err := kadm.NewClient(client).CreateTopic(ctx, 6, 1, nil, schemas.ForecastTopic)

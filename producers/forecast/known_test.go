@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/pipelinetest"
+	"github.com/revstream/revstream/producers/clari"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	entity "github.com/revstream/revstream/schemas/forecast"
@@ -158,4 +159,30 @@ func TestAKeyWithTwoValuesDoesNotFlip(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, published)
+}
+
+// TestAValueThatIsNoNewsCostsNoMemory: nearly all are none.
+//
+//nolint:paralleltest // allocations are the whole process's
+func TestAValueThatIsNoNewsCostsNoMemory(t *testing.T) {
+	e := &Exporter{known: newKnown()}
+	joiner := newJoiner(&clari.Export{}, "forecast", "job")
+	entry := clari.Entry{
+		TimePeriodID: "2026_Q1", TimeFrameID: "TF:2026-01-05", UserID: "1:A", FieldID: "fc_net_commit",
+		Currency: clari.Currency{Code: "USD", Symbol: "$"}, UpdatedOn: at(1), Values: []clari.Value{{Kind: "forecast", Number: "125000.50"}},
+	}
+	look := func() {
+		f := joiner.join(entry)
+		if err := joiner.setValue(entry.Values[0]); err != nil {
+			panic(err)
+		}
+		if changed, err := e.publishValue(t.Context(), f, observation{started: at(2)}); changed || err != nil {
+			panic("news")
+		}
+	}
+	f := joiner.join(entry)
+	require.NoError(t, joiner.setValue(entry.Values[0]))
+	key, content := e.known.hash(f)
+	e.known.published(key, content, at(1))
+	require.Zero(t, testing.AllocsPerRun(1000, look))
 }

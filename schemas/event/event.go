@@ -67,11 +67,13 @@ type Moment struct {
 	Time *time.Time
 }
 
+func holds(t time.Time) bool { return !t.Before(minTime) && t.Before(maxTime) }
+
 // CheckTimes says which of an event's times the warehouse cannot hold.
 func CheckTimes(moments ...Moment) error {
 	var errs []error
 	for _, m := range moments {
-		if m.Time != nil && (m.Time.Before(minTime) || !m.Time.Before(maxTime)) {
+		if m.Time != nil && !holds(*m.Time) {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, ErrTimeRange))
 		}
 	}
@@ -138,8 +140,9 @@ func Seal(e Event, op Operation, version, observed time.Time, correlationID stri
 	*room = e.AppendKey((*room)[:0])
 	id, err := newID(e.Entity(), *room, version, op)
 	keys.Put(room)
-	if err == nil {
-		err = CheckTimes(Moment{"source_version", &version}, Moment{"observed_at", &observed})
+	if err == nil && (!holds(version) || !holds(observed)) {
+		v, o := version, observed // what CheckTimes is given is allocated
+		err = CheckTimes(Moment{"source_version", &v}, Moment{"observed_at", &o})
 	}
 	if err != nil {
 		return fmt.Errorf("sealing %s event: %w", e.Entity(), err)

@@ -5,13 +5,20 @@ import (
 	"time"
 )
 
+// AvroSchemaFile is the schema of AppendAvro.
+func (*Forecast) AvroSchemaFile() string { return SchemaFile }
+
+// AppendAvro appends the event as the newest schema writes it: what
+// Schema.AppendEncode appends to a valid event, in a fifth of the time. The
+// tests hold the two together.
+func (f *Forecast) AppendAvro(dst []byte) []byte {
+	dst = f.Envelope.AppendAvro(dst)
+	return appendString(f.AppendContent(dst), f.JobID)
+}
+
 // AppendContent appends what the source says of the entry, as the newest schema
 // writes it: the fields between the envelope, which they follow, and the job that
 // happened to carry them. Two observations of one state have equal content.
-//
-// It is for those who compare millions of entries to find the few that changed:
-// Schema.AppendEncode gives the same bytes, within all others, in eight times
-// the time. The tests hold the two together.
 func (f *Forecast) AppendContent(dst []byte) []byte {
 	for _, s := range [...]string{f.ForecastID, f.TimePeriodID, f.TimeFrameID, f.UserID, f.FieldID, f.Kind} {
 		dst = appendString(dst, s)

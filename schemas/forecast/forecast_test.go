@@ -43,6 +43,17 @@ func TestCheckOfAValidEventCostsNoMemory(t *testing.T) {
 	}))
 }
 
+//nolint:paralleltest // allocations are the whole process's
+func TestSealingAndWritingCostNoMemory(t *testing.T) {
+	f, room := sealed(t), make([]byte, 0, 1024)
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if err := event.Seal(f, event.Upsert, f.SourceVersion, f.ObservedAt, "run"); err != nil {
+			panic(err)
+		}
+		_ = f.AppendAvro(room)
+	}))
+}
+
 func TestKeyIsItsParts(t *testing.T) {
 	t.Parallel()
 	f := sealed(t)
@@ -103,22 +114,24 @@ func encoded(t *testing.T, f *forecast.Forecast) (all, content []byte) {
 	for _, micros := range []int64{f.SourceVersion.UnixMicro(), f.ObservedAt.UnixMicro()} {
 		head += len(binary.AppendVarint(nil, micros))
 	}
-	head += 1 + 1 + len(f.CorrelationID)
-	return all, all[head : len(all)-1-len(f.JobID)]
+	head += 1 + len(binary.AppendVarint(nil, int64(len(f.CorrelationID)))) + len(f.CorrelationID)
+	return all, all[head : len(all)-len(binary.AppendVarint(nil, int64(len(f.JobID))))-len(f.JobID)]
 }
 
 // TestContentIsThatOfTheSchema sets one field after another, and all of them at random, also those that a newer schema adds.
 func TestContentIsThatOfTheSchema(t *testing.T) {
 	t.Parallel()
 	same := func(f *forecast.Forecast) []byte {
-		_, want := encoded(t, f)
+		all, want := encoded(t, f)
 		require.Equal(t, want, f.AppendContent(nil))
+		require.Equal(t, all, f.AppendAvro(nil))
 		return want
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	fresh := func() *forecast.Forecast {
 		f := new(forecast.Forecast)
-		require.NoError(t, event.Seal(f, event.Upsert, time.Unix(1, 0), time.Unix(2, 0), "run"))
+		op := []event.Operation{event.Upsert, event.Delete}[rng.IntN(2)]
+		require.NoError(t, event.Seal(f, op, time.UnixMicro(rng.Int64N(1<<52)), time.UnixMicro(rng.Int64N(1<<52)), strings.Repeat("run", rng.IntN(30))))
 		return f
 	}
 	empty := same(fresh())

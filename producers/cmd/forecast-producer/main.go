@@ -63,7 +63,7 @@ func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	client, err := kafkaclient.New(s.Kafka, rt.Logger, rt.Registry)
+	client, err := kafkaclient.New(s.Kafka, rt.Logger, rt.Registry, publish.ClientOption())
 	if err != nil {
 		return err
 	}
