@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -69,13 +70,13 @@ func (r *run) allocs() measurement {
 func toRow() (row func(context.Context, *kgo.Record) error, reset func(), err error) {
 	decoder := wire.NewDecoder(forecast.Schema, onlySchema{})
 	identified, stored := new(forecast.Forecast), new(forecast.Forecast)
-	identify, err := wire.NewScanner(decoder, identified)
+	identify, err := scanner(wire.NewScanner(decoder, identified))
 	if err != nil {
-		return nil, nil, fmt.Errorf("counting allocations: %w", err)
+		return nil, nil, err
 	}
-	read, err := wire.NewScanner(decoder, stored)
+	read, err := scanner(wire.NewScanner(decoder, stored))
 	if err != nil {
-		return nil, nil, fmt.Errorf("counting allocations: %w", err)
+		return nil, nil, err
 	}
 	content := table.NewBlock(consumerforecast.Columns)
 	ids := table.NewBlock([]table.Column[uuid.UUID]{table.Of("event_id", "UUID", func(id uuid.UUID) uuid.UUID { return id })})
@@ -95,6 +96,9 @@ func toRow() (row func(context.Context, *kgo.Record) error, reset func(), err er
 	}
 	return row, func() { content.Reset(); ids.Reset() }, nil
 }
+
+// scanner takes what NewScanner returns, whether or not there is an error with it.
+func scanner(s *wire.Scanner, errs ...error) (*wire.Scanner, error) { return s, errors.Join(errs...) }
 
 // encoded are forecasts as they are in a topic.
 func encoded(n int) ([]*kgo.Record, error) {

@@ -53,23 +53,23 @@ var Figures = []Figure{
 type Report struct {
 	// Shares of the bare insert in the same round: events/s from a full topic into ClickHouse, with dedupe, of the rows/s that
 	// the fastest columnar insert of the same rows into the same tables reaches. From 0 to about 1.
-	InsertShareForecast float64 `json:"insert_share_forecast,omitempty"`
-	InsertSharePeople   float64 `json:"insert_share_people,omitempty"`
+	InsertShareForecast *float64 `json:"insert_share_forecast,omitempty"`
+	InsertSharePeople   *float64 `json:"insert_share_people,omitempty"`
 	// Records/s read where every other record is a copy of an event that the ledger has, of those without copies.
-	DuplicatesGain float64 `json:"duplicates_gain,omitempty"`
+	DuplicatesGain *float64 `json:"duplicates_gain,omitempty"`
 	// Events/s with LedgerRows events in the ledger, of those with an empty ledger.
-	Ledger50MShare float64 `json:"ledger_50m_share,omitempty"`
+	Ledger50MShare *float64 `json:"ledger_50m_share,omitempty"`
 	// Allocations of what the consumer does with a forecast's record, from its bytes to its row.
-	AllocsPerEvent float64 `json:"allocs_per_event,omitempty"`
+	AllocsPerEvent *float64 `json:"allocs_per_event,omitempty"`
 	// Peak resident memory of forecast-consumer at full speed, in 1,000,000 bytes.
-	ConsumerRSSMB float64 `json:"consumer_rss_mb,omitempty"`
+	ConsumerRSSMB *float64 `json:"consumer_rss_mb,omitempty"`
 	// Seconds from an event's publishing to its being visible, at 5,000 events/s.
-	FreshnessP50S float64 `json:"freshness_p50_s,omitempty"`
-	FreshnessP99S float64 `json:"freshness_p99_s,omitempty"`
+	FreshnessP50S *float64 `json:"freshness_p50_s,omitempty"`
+	FreshnessP99S *float64 `json:"freshness_p99_s,omitempty"`
 	// Events/s that forecast-producer gets acknowledged of one Clari document, from the first to the last.
-	ProducerEventsPerS float64 `json:"producer_events_per_s,omitempty"`
+	ProducerEventsPerS *float64 `json:"producer_events_per_s,omitempty"`
 	// Seconds from the start of forecast-consumer to its first new row, with LedgerRows events in the ledger.
-	Start50MLedgerS float64 `json:"start_50m_ledger_s,omitempty"`
+	Start50MLedgerS *float64 `json:"start_50m_ledger_s,omitempty"`
 
 	Machine Machine `json:"machine"`
 	// Quick is a run with fewer events and rounds: its figures vary more.
@@ -113,13 +113,13 @@ func (r *Report) series(figure string) *meter.Series { return r.Raw[figure][valu
 // finish puts the medians in their places.
 func (r *Report) finish() error {
 	measured := false
-	for name, into := range map[string]*float64{
+	for name, into := range map[string]**float64{
 		InsertShareForecast: &r.InsertShareForecast, InsertSharePeople: &r.InsertSharePeople, DuplicatesGain: &r.DuplicatesGain,
 		LedgerShare: &r.Ledger50MShare, AllocsPerEvent: &r.AllocsPerEvent, ConsumerRSS: &r.ConsumerRSSMB, FreshnessP50: &r.FreshnessP50S,
 		FreshnessP99: &r.FreshnessP99S, ProducerRate: &r.ProducerEventsPerS, StartLedger: &r.Start50MLedgerS,
 	} {
 		if series := r.series(name); series != nil {
-			*into, measured = series.Median, true
+			*into, measured = &series.Median, true
 		}
 	}
 	if !measured {

@@ -122,7 +122,7 @@ func (d *drawing) draw(f *frame, x, y float64) {
 	share := 100 * float64(f.value) / float64(d.total)
 	d.printf(`<g><title>%s: %s, %.2f %%</title><rect x="%.2f" y="%.0f" width="%.2f" height="%d" rx="1.5" fill="%s"/>`,
 		html.EscapeString(f.name), d.amount(f.value), share, x, y, max(w-0.5, 0.2), rowHeight-1, colour(f.name))
-	if text := fit(short(f.name), w-2*padding); text != "" {
+	if text := label(f.name, w-2*padding); text != "" {
 		d.printf(`<text x="%.2f" y="%.0f" fill="#111111">%s</text>`, x+padding, y+12, html.EscapeString(text))
 	}
 	d.printf("</g>\n")
@@ -162,15 +162,17 @@ func short(name string) string {
 	return name[strings.LastIndexByte(name, '/')+1:]
 }
 
-// fit cuts a text to so many pixels; a few letters say nothing.
-func fit(text string, pixels float64) string {
-	letters := []rune(text)
-	room := int(pixels / letter)
+// label is the most of a function's name that has so many pixels: with its package, without, or cut. A few letters say nothing.
+func label(function string, pixels float64) string {
+	name, room := short(function), int(pixels/letter)
+	own := name[strings.LastIndexByte(name, '.')+1:]
 	switch {
 	case room < 3:
 		return ""
-	case len(letters) <= room:
-		return text
+	case len([]rune(name)) <= room:
+		return name
+	case len([]rune(own)) <= room:
+		return own
 	}
-	return string(letters[:room-1]) + "…"
+	return string([]rune(own)[:room-1]) + "…"
 }
