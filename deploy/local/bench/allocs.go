@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 
@@ -33,10 +32,7 @@ func (r *run) allocs() measurement {
 			return err
 		},
 		measure: func(ctx context.Context) error {
-			row, reset, err := toRow()
-			if err != nil {
-				return err
-			}
+			row, reset := toRow()
 			batch := func() error {
 				reset()
 				for _, rec := range records {
@@ -67,17 +63,10 @@ func (r *run) allocs() measurement {
 
 // toRow returns what forecast-consumer does with a record: it reads it and checks it, and, once the ledger does not know it,
 // reads it again into the columns of the batch. reset begins a batch.
-func toRow() (row func(context.Context, *kgo.Record) error, reset func(), err error) {
+func toRow() (row func(context.Context, *kgo.Record) error, reset func()) {
 	decoder := wire.NewDecoder(forecast.Schema, onlySchema{})
 	identified, stored := new(forecast.Forecast), new(forecast.Forecast)
-	identify, err := scanner(wire.NewScanner(decoder, identified))
-	if err != nil {
-		return nil, nil, err
-	}
-	read, err := scanner(wire.NewScanner(decoder, stored))
-	if err != nil {
-		return nil, nil, err
-	}
+	identify, read := wire.NewScanner(decoder, identified), wire.NewScanner(decoder, stored)
 	content := table.NewBlock(consumerforecast.Columns)
 	ids := table.NewBlock([]table.Column[uuid.UUID]{table.Of("event_id", "UUID", func(id uuid.UUID) uuid.UUID { return id })})
 	row = func(ctx context.Context, rec *kgo.Record) error {
@@ -94,11 +83,8 @@ func toRow() (row func(context.Context, *kgo.Record) error, reset func(), err er
 		ids.Append(identified.EventID)
 		return nil
 	}
-	return row, func() { content.Reset(); ids.Reset() }, nil
+	return row, func() { content.Reset(); ids.Reset() }
 }
-
-// scanner takes what NewScanner returns, whether or not there is an error with it.
-func scanner(s *wire.Scanner, errs ...error) (*wire.Scanner, error) { return s, errors.Join(errs...) }
 
 // encoded are forecasts as they are in a topic.
 func encoded(n int) ([]*kgo.Record, error) {

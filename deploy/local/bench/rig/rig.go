@@ -236,8 +236,7 @@ func (r *Rig) Number(ctx context.Context, statement string) (int64, error) {
 	return n, nil
 }
 
-// Quiet waits until ClickHouse merges nothing and has dropped nothing for later: what one measurement has left to do must
-// not run in the next.
+// Quiet waits until ClickHouse merges nothing: what one measurement has left to do must not run in the next.
 func (r *Rig) Quiet(ctx context.Context) error {
 	quiet := 0
 	return Poll(ctx, r.Engine, 50*time.Millisecond, func(ctx context.Context) (bool, error) {
