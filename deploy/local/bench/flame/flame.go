@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -162,10 +163,13 @@ func short(name string) string {
 	return name[strings.LastIndexByte(name, '/')+1:]
 }
 
+// anonymous is how a name ends of a function that has none: it says within which it is.
+var anonymous = regexp.MustCompile(`(\.(func|gowrap)?[0-9]+)+$`)
+
 // label is the most of a function's name that has so many pixels: with its package, without, or cut. A few letters say nothing.
 func label(function string, pixels float64) string {
 	name, room := short(function), int(pixels/letter)
-	own := name[strings.LastIndexByte(name, '.')+1:]
+	own := name[strings.LastIndexByte(anonymous.ReplaceAllString(name, ""), '.')+1:]
 	switch {
 	case room < 3:
 		return ""

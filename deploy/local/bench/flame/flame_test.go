@@ -106,8 +106,12 @@ func TestWidthsAddUp(t *testing.T) {
 
 func TestNamesAreEscapedAndCut(t *testing.T) {
 	t.Parallel()
+	const inner, runs = "github.com/revstream/revstream/pipeline/consume.(*Loop).fetch.func1.2", "main.run"
+	frames := render(t, made(map[string]int64{inner + ";" + runs: 10, runs: 90}))
+	require.Equal(t, "fetch.func1.2", frames[inner].Text, "without package and receiver")
+
 	const generic = `github.com/revstream/revstream/pipeline/table.Of[go.shape.*uint8,"a"&<b>].func1`
-	frames := render(t, made(map[string]int64{generic: 10, "path/to/pkg.averageLongName;main": 1, "pkg.(*T).veryVeryLongMethodNameIndeed;main": 1, "x;main": 88}))
+	frames = render(t, made(map[string]int64{generic: 10, "path/to/pkg.averageLongName;main": 1, "pkg.(*T).veryVeryLongMethodNameIndeed;main": 1, "x;main": 88}))
 	require.Equal(t, "table.Of.func1", frames[generic].Text, "without path and types; the title has them")
 	require.Less(t, len(frames["pkg.(*T).veryVeryLongMethodNameIndeed"].Text), 12)
 }
