@@ -36,7 +36,7 @@ const checkTimeout = 2 * time.Second
 // more often than it else would. A process needs less than half of it at a time, but
 // without a limit it would use twice that in a backlog. Whoever raises BATCH_ROWS
 // or BATCH_BYTES raises this, too: GOMEMLIMIT overrides it.
-const memoryLimit = 176 << 20
+const memoryLimit = 160 << 20
 
 // Settings are a consumer binary's.
 type Settings struct {

@@ -21,6 +21,7 @@ type batch struct {
 	oldest  time.Time // when the first record was added
 	ends    map[*lease]kgo.EpochOffset
 	store   Store // of items; set when the batch is handed on
+	memory  *memory
 }
 
 // record is a record with the lease under which it was read.
@@ -29,8 +30,25 @@ type record struct {
 	lease *lease
 }
 
-func newBatch() *batch {
-	return &batch{ends: make(map[*lease]kgo.EpochOffset)}
+// newBatch makes a batch, in the memory of one that is settled if there is one.
+func (l *Loop) newBatch() *batch {
+	b := &batch{ends: make(map[*lease]kgo.EpochOffset)}
+	select {
+	case b.memory = <-l.settled:
+	default:
+		b.memory = new(memory)
+	}
+	return b
+}
+
+// recycle leaves a batch's memory to the next one. Nobody may look at its
+// records any more.
+func (l *Loop) recycle(b *batch) {
+	b.memory.reset()
+	select {
+	case l.settled <- b.memory:
+	default:
+	}
 }
 
 func (b *batch) rows() int { return len(b.records) }

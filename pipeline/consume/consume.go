@@ -15,11 +15,10 @@ import (
 )
 
 // Item is a record that holds a valid event, by the event's ID. What else is in
-// the event stays in the record's bytes until the sink needs it: events are
-// many, and most of what a batch would hold is what they consist of.
+// the event stays in the record's bytes until the sink needs it.
 type Item struct {
 	ID     uuid.UUID
-	Record *kgo.Record
+	Record *kgo.Record // without its headers; the loop's until the batch is settled
 }
 
 // Identify checks that a record holds a valid event, and returns the event's
@@ -49,7 +48,7 @@ var ErrUnfinished = errors.New("much of the batch is poison")
 
 // DeadLetters takes what cannot succeed.
 type DeadLetters interface {
-	// Write returns once all of it is acknowledged, or with an error and what is
+	// Write keeps no record when it is done. It returns once all of it is acknowledged, or with an error and what is
 	// left. The loop tries again with that until it passes, unless the error is
 	// a *FatalError.
 	Write(ctx context.Context, poison []Poison) (left []Poison, err error)

@@ -240,6 +240,8 @@ func (m *member) Write(ctx context.Context, poison []consume.Poison) (left []con
 	defer m.ledger.mu.Unlock()
 	for _, p := range poison {
 		if !slices.ContainsFunc(left, func(l consume.Poison) bool { return l.Record == p.Record }) {
+			rec := *p.Record // the loop uses its own again
+			p.Record = &rec
 			m.ledger.letters = append(m.ledger.letters, p)
 			m.ledger.settled[place(p.Record)]++
 		}

@@ -51,7 +51,8 @@ type Loop struct {
 	letters  DeadLetters
 	metrics  *metrics
 
-	leases leases
+	leases  leases
+	settled chan *memory // of batches that are settled
 	// What is away, if anything: the fetching goroutine writes source, the
 	// storing one sink; readiness reads both.
 	source, store resilience.Availability
@@ -67,6 +68,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, identify Id
 		cfg: cfg, logger: logger.With("topic", cfg.Topic), identify: identify, sink: sink, letters: letters,
 		metrics: newMetrics(reg, cfg.Topic),
 		leases:  leases{owned: make(map[partition]*lease)},
+		settled: make(chan *memory, 2), // one batch is filled while one is settled
 	}
 	prometheus.WrapRegistererWith(prometheus.Labels{"topic": cfg.Topic}, reg).MustRegister(outages{&l.source, &l.store})
 	return l, nil
@@ -150,7 +152,7 @@ func (l *Loop) Run(ctx context.Context, client *kgo.Client) error {
 // fetch polls and identifies until ctx ends, and hands batches on. Its only error
 // is that the client was closed before that.
 func (l *Loop) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch) error {
-	b := newBatch()
+	b := l.newBatch()
 	for {
 		fetches := l.poll(ctx, client, b)
 		if fetches.IsClientClosed() && ctx.Err() == nil {
@@ -163,7 +165,7 @@ func (l *Loop) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch)
 			if !l.hand(ctx, b, out) {
 				return nil
 			}
-			b = newBatch()
+			b = l.newBatch()
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -244,14 +246,15 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 		case poison != nil:
 			b.poison = append(b.poison, *poison)
 		default:
+			rec = b.memory.keep(rec)
 			b.items = append(b.items, Item{id, rec})
 		}
 		b.add(held, rec)
 		if b.full(l.cfg) {
 			if !l.hand(ctx, b, out) {
-				return newBatch()
+				return l.newBatch()
 			}
-			b = newBatch()
+			b = l.newBatch()
 		}
 	}
 	return b
@@ -337,6 +340,7 @@ func (l *Loop) settle(ctx context.Context, client *kgo.Client, b *batch) error {
 		return err
 	}
 	l.metrics.settled(b.rows(), b.earliest(), time.Since(start), poison)
+	l.recycle(b)
 	return nil
 }
 
@@ -351,6 +355,9 @@ func (l *Loop) storeAll(ctx context.Context, b *batch) (poison []Poison, err err
 			rejected, err = b.store(ctx)
 			return err
 		})
+		for _, p := range rejected {
+			restore(p.Record)
+		}
 		poison = append(poison, rejected...)
 		if !errors.Is(err, ErrUnfinished) || len(rejected) == 0 {
 			return poison, err

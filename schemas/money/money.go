@@ -86,16 +86,5 @@ func (a Amount) Valid() bool {
 	return u.less(limit)
 }
 
-// AppendInt256 appends the amount times 10^18 as 256 bits of two's complement,
-// little-endian: what ClickHouse's Decimal(76, 18) is made of.
-func (a Amount) AppendInt256(dst []byte) []byte {
-	u := a.words()
-	sign := uint64(int64(u.hi) >> 63)
-	for _, word := range [...]uint64{u.lo, u.hi, sign, sign} {
-		dst = binary.LittleEndian.AppendUint64(dst, word)
-	}
-	return dst
-}
-
 // String is the amount in plain digits without trailing zeros.
 func (a Amount) String() string { return a.Decimal().String() }

@@ -4,7 +4,6 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -71,38 +70,14 @@ func amount(n *big.Int) (a money.Amount) {
 	return a
 }
 
-// requireInt256 holds AppendInt256 to the number.
-func requireInt256(t *testing.T, a money.Amount) {
-	t.Helper()
-	want := new(big.Int).And(a.Unscaled(), new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1))).FillBytes(make([]byte, 32))
-	slices.Reverse(want)
-	require.Equal(t, want, a.AppendInt256(nil))
-	require.Equal(t, append([]byte("before"), want...), a.AppendInt256([]byte("before")))
-}
-
-func TestInt256IsTheNumber(t *testing.T) {
-	t.Parallel()
-	for _, digits := range []string{
-		"0", "1", "-1", "1e-18", "-1e-18", "18.446744073709551615", "18.446744073709551616", "-18.446744073709551616",
-		"12345678901234567890.123456789012345678", "99999999999999999999.999999999999999999", "-99999999999999999999.999999999999999999",
-	} {
-		a, err := money.Parse(digits)
-		require.NoError(t, err)
-		requireInt256(t, a)
-	}
-	requireInt256(t, money.Amount{0x80})
-}
-
 //nolint:paralleltest // allocations are the whole process's
 func TestAmountsCostNoMemory(t *testing.T) {
-	var sink []byte
 	for _, digits := range []string{"125000.50", "-2.9103830456733704e-11", "x", "1e999"} {
 		require.Zero(t, testing.AllocsPerRun(100, func() {
 			a, _ := money.Parse(digits)
 			if !a.Valid() {
 				panic(digits)
 			}
-			sink = a.AppendInt256(sink[:0])
 		}), digits)
 	}
 }
@@ -180,7 +155,6 @@ func FuzzParse(f *testing.F) {
 		if err != nil || zeroShape.MatchString(digits) { // big.Rat reads no 0e10000000000000000000
 			return
 		}
-		requireInt256(t, a)
 		want, ok := new(big.Rat).SetString(digits)
 		require.True(t, ok)
 		got := new(big.Rat).SetFrac(a.Unscaled(), new(big.Int).Exp(big.NewInt(10), big.NewInt(money.Scale), nil))

@@ -15,6 +15,7 @@ import (
 	consumerpeople "github.com/revstream/revstream/consumers/people"
 	"github.com/revstream/revstream/deploy/local/bench/bare"
 	"github.com/revstream/revstream/deploy/local/bench/meter"
+	"github.com/revstream/revstream/deploy/local/bench/rig"
 	"github.com/revstream/revstream/deploy/local/bench/workload"
 	"github.com/revstream/revstream/pipeline/clickhousesink"
 	"github.com/revstream/revstream/pipeline/table"
@@ -78,16 +79,16 @@ func setUpShare[E event.Event](ctx context.Context, s *share, name string, entit
 	if !s.r.wanted(s.figure) {
 		return nil
 	}
-	ready := slices.Grow([]E(nil), events)
-	for i := range events {
-		e, err := timely(make)(i)
-		if err != nil {
-			return err
-		}
-		ready = append(ready, e)
+	arrivals, err := s.topic.broker.Arrivals(ctx, entity.Topic, events)
+	if err != nil {
+		return err
+	}
+	ready, err := arrived(arrivals, timely(make))
+	if err != nil {
+		return err
 	}
 	origin := func(i int) bare.Origin {
-		return bare.Origin{Topic: entity.Topic, Partition: int32(i % 6), Offset: int64(i / 6)}
+		return bare.Origin{Topic: entity.Topic, Partition: arrivals[i].Partition, Offset: arrivals[i].Offset}
 	}
 	inColumns := bare.NewColumns(ready, origin)
 	s.writer = func(ctx context.Context, conn driver.Conn, encoder string) (bare.Inserter, error) {
@@ -97,6 +98,28 @@ func setUpShare[E event.Event](ctx context.Context, s *share, name string, entit
 		return bare.NewDriver(ctx, conn, entity.Name, inColumns)
 	}
 	return nil
+}
+
+// arrived makes the events of a topic in the order in which a consumer gets them: partition by partition, a few thousand of
+// each. What is inserted in the order of the keys takes ClickHouse half as long to sort and to merge.
+func arrived[E event.Event](arrivals []rig.Arrival, make func(i int) (E, error)) ([]E, error) {
+	places := map[string]int{}
+	for i, a := range arrivals {
+		places[a.Key] = i
+	}
+	ready := slices.Grow([]E(nil), len(arrivals))[:len(arrivals)]
+	for i := range ready {
+		e, err := make(i)
+		if err != nil {
+			return nil, err
+		}
+		place, ok := places[e.Key()]
+		if !ok {
+			return nil, fmt.Errorf("event %d is not in the topic", i)
+		}
+		ready[place] = e
+	}
+	return ready, nil
 }
 
 // measure lets the consumer and the bare inserts have a go; which of them is first changes with the round.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 )
 
 // driverInserter inserts with clickhouse-go's columnar batches: the ready slices of columns go in whole, and the types are
@@ -67,7 +69,7 @@ func (d *driverInserter) Insert(ctx context.Context, from, to int) error {
 func (d *driverInserter) insert(ctx context.Context, table string, from, to int) error {
 	t := d.tables[table]
 	ctx = clickhouse.Context(ctx, clickhouse.WithColumnNamesAndTypes(t.types),
-		clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0, "wait_end_of_query": 1}))
+		clickhouse.WithSettings(clickhousesink.InsertSettings))
 	batch, err := d.conn.PrepareBatch(ctx, t.statement)
 	if err != nil {
 		return fmt.Errorf("preparing an insert into %s: %w", table, err)

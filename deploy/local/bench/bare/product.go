@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 	"github.com/revstream/revstream/pipeline/table"
 	"github.com/revstream/revstream/schemas/event"
 )
@@ -69,7 +70,7 @@ func (p *productInserter[E]) Insert(ctx context.Context, from, to int) error {
 		p.ids.Append(p.events[i].Head().EventID)
 		p.where.Append(p.origin(i))
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"async_insert": 0, "wait_end_of_query": 1}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhousesink.InsertSettings))
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.insert(both, p.current, p.content) })
 	group.Go(func() error { return p.insert(both, p.history, p.content, p.where) })

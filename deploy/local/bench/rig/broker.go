@@ -132,3 +132,30 @@ func (b *Broker) Rewind(ctx context.Context, group string) error {
 		return false, fmt.Errorf("deleting group %s: %w", group, err)
 	})
 }
+
+// Arrival is a record of a topic, in the order in which a client gets them that polls all partitions.
+type Arrival struct {
+	Key       string
+	Partition int32
+	Offset    int64
+}
+
+// Arrivals reads the keys of a topic's first n records, by answers of as many bytes as consumers ask for.
+func (b *Broker) Arrivals(ctx context.Context, topic string, n int) ([]Arrival, error) {
+	const answer = 1 << 20
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.ClientID("bench-order"), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(answer), kgo.FetchMaxPartitionBytes(answer/4))
+	if err != nil {
+		return nil, fmt.Errorf("connecting to read the order of %s: %w", topic, err)
+	}
+	defer client.Close()
+	arrivals := make([]Arrival, 0, n)
+	for len(arrivals) < n {
+		fetches := client.PollFetches(ctx)
+		if err := errors.Join(fetches.Err0(), ctx.Err()); err != nil {
+			return nil, fmt.Errorf("reading the order of %s: %w", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) { arrivals = append(arrivals, Arrival{string(r.Key), r.Partition, r.Offset}) })
+	}
+	return arrivals, nil
+}
