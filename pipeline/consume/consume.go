@@ -104,7 +104,7 @@ type Config struct {
 	GroupProtocol string `name:"group-protocol" env:"GROUP_PROTOCOL" default:"classic" placeholder:"NAME" help:"How members share the partitions: classic, or consumer (KIP-848, by brokers of Kafka 4.0 and later)." group:"Consuming"`
 
 	BatchRows     int           `name:"batch-rows" env:"BATCH_ROWS" default:"30000" help:"Records of a batch at most." group:"Consuming"`
-	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"33554432" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
+	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"16777216" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
 	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"300ms" help:"Longest wait for a batch to fill." group:"Consuming"`
 	MaxValueBytes int           `name:"max-value-bytes" env:"MAX_VALUE_BYTES" default:"1048576" help:"Larger values are dead-lettered." group:"Consuming"`
 

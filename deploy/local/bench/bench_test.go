@@ -57,6 +57,14 @@ func TestABoundedRunMeasures(t *testing.T) {
 	for _, way := range bare.Ways() {
 		require.Positive(t, share["bare_"+way.String()+"_events_per_s"].Median, way)
 	}
+
+	// What an event costs apart from time, which no machine changes: bounds that are a little above what it is.
+	require.LessOrEqual(t, *report.AllocsPerEvent, 1.0)
+	require.LessOrEqual(t, share["wire_bytes_per_event"].Median, 95.0, "of the topic's log, compressed, with key and headers")
+	require.LessOrEqual(t, share["disk_bytes_per_event"].Median, 200.0, "in current, history and ledger")
+	// Two batches take three inserts each. A machine that is very busy flushes some more by age; a consumer that
+	// flushes by partition, or by answer of the broker, has ten times as many.
+	require.LessOrEqual(t, share["consume_inserts_per_1m_events"].Median, 600.0)
 }
 
 // TestRowsThatAreMissingMakeTheFiguresWorthNothing, and the large ledger is made of IDs as events have them.
