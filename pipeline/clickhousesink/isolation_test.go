@@ -1,14 +1,20 @@
 package clickhousesink_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"math"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/revstream/revstream/pipeline/clickhousesink"
@@ -95,4 +101,40 @@ func TestARefusingTableIsNotAskedForEachRow(t *testing.T) {
 	require.Len(t, again, 100)
 	require.Same(t, batch[350].Record, again[0].Record)
 	require.Equal(t, "250\t250\t250", counts(t, url))
+}
+
+// lingering is a connection that rejects the first insert and goes on reading it.
+type lingering struct {
+	clickhousesink.Conn
+	body net.Buffers
+	sent []byte // the body as it was
+}
+
+func (c *lingering) InsertFormat(ctx context.Context, format, query string, data io.Reader) error {
+	if strings.Contains(query, "INTO fact_current ") && c.body == nil {
+		c.body = slices.Clone(*data.(*net.Buffers))
+		c.sent = bytes.Join(c.body, nil)
+		return &clickhouse.Exception{Code: 469}
+	}
+	return c.Conn.InsertFormat(ctx, format, query, data)
+}
+
+// TestWhatAFailedInsertStillReadsDoesNotChange: the client may be sending a
+// request when its answer is there already.
+func TestWhatAFailedInsertStillReadsDoesNotChange(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	conn, err := clickhousesink.Open(url)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	stuck := &lingering{Conn: conn}
+	sink := sinkOn(t, stuck, time.Minute)
+	for _, from := range []int{0, 20} {
+		poison, err := sink.Prepare(t.Context(), items(first(40)[from:from+20]...))(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, poison)
+	}
+	require.NotEmpty(t, stuck.sent)
+	require.Equal(t, stuck.sent, bytes.Join(stuck.body, nil))
+	require.Equal(t, "40\t40\t40", pipelinetest.SQL(t, url, "SELECT uniqExact(event_id), (SELECT uniqExact(event_id) FROM fact_history), (SELECT count() FROM fact_ledger) FROM fact_current"))
 }

@@ -25,19 +25,27 @@ var (
 // rows are a batch's, encoded, in memory that the next batch uses again.
 // Current is content, history content and origin, the ledger ids and origin.
 type rows[E any] struct {
+	tables  Tables[E]
 	read    func(context.Context, *kgo.Record) (E, error)
 	seen    map[uuid.UUID]struct{}
 	items   []consume.Item // that are encoded
 	content *table.Block[E]
 	ids     *table.Block[uuid.UUID]
 	origin  *table.Block[*kgo.Record]
+	// sending says that an insert has ended in an error: a connection that is about to
+	// be closed may still read what is encoded, so nothing else is encoded there.
+	sending bool
 }
 
 func newRows[E any](t Tables[E]) *rows[E] {
-	return &rows[E]{
-		read: t.NewReader(), seen: make(map[uuid.UUID]struct{}),
-		content: table.NewBlock(t.Columns), ids: table.NewBlock(idColumns), origin: table.NewBlock(originColumns),
-	}
+	r := &rows[E]{tables: t, read: t.NewReader(), seen: make(map[uuid.UUID]struct{})}
+	r.renew()
+	return r
+}
+
+func (r *rows[E]) renew() {
+	r.content, r.ids, r.origin = table.NewBlock(r.tables.Columns), table.NewBlock(idColumns), table.NewBlock(originColumns)
+	r.sending = false
 }
 
 // dedupe keeps the first item of each event ID, in a slice of its own.
@@ -57,6 +65,9 @@ func (r *rows[E]) dedupe(batch []consume.Item) []consume.Item {
 func (r *rows[E]) encode(ctx context.Context, items []consume.Item) error {
 	if len(items) > 0 && slices.Equal(r.items, items) {
 		return nil
+	}
+	if r.sending {
+		r.renew()
 	}
 	r.content.Reset()
 	r.ids.Reset()

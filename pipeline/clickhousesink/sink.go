@@ -223,10 +223,12 @@ func (s *Sink[E]) insertAll(ctx context.Context, r *rows[E], items []consume.Ite
 	current, history := make(chan error, 1), make(chan error, 1)
 	go func() { current <- s.run(ctx, &s.current, r.content) }()
 	go func() { history <- s.run(ctx, &s.history, r.content, r.origin) }()
-	if err := outageFirst(<-current, <-history); err != nil {
-		return err
+	err := outageFirst(<-current, <-history)
+	if err == nil {
+		err = s.run(ctx, &s.ledger, r.ids, r.origin)
 	}
-	return s.run(ctx, &s.ledger, r.ids, r.origin)
+	r.sending = r.sending || err != nil
+	return err
 }
 
 // outageFirst returns one of two errors: a rejection makes the sink split the

@@ -69,6 +69,11 @@ func newSink(t *testing.T, url string, timeout time.Duration) *clickhousesink.Si
 	conn, err := clickhousesink.Open(url)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	return sinkOn(t, conn, timeout)
+}
+
+func sinkOn(t *testing.T, conn clickhousesink.Conn, timeout time.Duration) *clickhousesink.Sink[*fact] {
+	t.Helper()
 	sink, err := clickhousesink.New(clickhousesink.Config{InsertTimeout: timeout}, prometheus.NewRegistry(), conn,
 		clickhousesink.Tables[*fact]{Entity: "fact", Columns: columns, NewReader: func() func(context.Context, *kgo.Record) (*fact, error) { return factOf }})
 	require.NoError(t, err)

@@ -404,3 +404,24 @@ func TestAValueOverTheSizeIsPoison(t *testing.T) {
 	require.Equal(t, consume.ReasonTooLarge, seen.letters[0].Reason)
 	require.Contains(t, seen.letters[0].Message, fmt.Sprint(m.cfg.MaxValueBytes))
 }
+
+// TestALetterHasTheRecordsHeaders, whether it is poison when it is read or when it is stored, and
+// also after later batches have used the memory of its batch.
+func TestALetterHasTheRecordsHeaders(t *testing.T) {
+	t.Parallel()
+	cluster, seen := broker(t, 1)
+	client := pipelinetest.Client(t, cluster)
+	for _, value := range []string{"bad", "refused", "good-0", "good-1", "good-2", "good-3", "good-4", "good-5", "good-6", "good-7"} {
+		rec := &kgo.Record{Topic: topic, Key: []byte("key of " + value), Value: []byte(value), Headers: []kgo.RecordHeader{{Key: "of", Value: []byte(value)}, {Key: "null"}}}
+		require.NoError(t, client.ProduceSync(t.Context(), rec).FirstErr())
+	}
+	newMember(t, seen).start(cluster)
+	committedAre(t, seen, map[int32]int64{0: 10})
+	require.Len(t, seen.letters, 2)
+	for i, value := range []string{"bad", "refused"} {
+		rec := seen.letters[i].Record
+		require.Equal(t, value, string(rec.Value))
+		require.Equal(t, "key of "+value, string(rec.Key))
+		require.Equal(t, []kgo.RecordHeader{{Key: "of", Value: []byte(value)}, {Key: "null"}}, rec.Headers)
+	}
+}
