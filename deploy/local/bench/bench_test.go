@@ -24,7 +24,7 @@ import (
 // it went.
 func TestABoundedRunMeasures(t *testing.T) {
 	t.Parallel()
-	const events = 50_000 // some batches
+	const events = 150_000 // five batches, so that a late look still sees two of them
 	path := filepath.Join(t.TempDir(), "made", "bench.json")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bench"), "run", "--only="+InsertShareForecast+","+AllocsPerEvent,
 		"--rounds=1", "--events="+strconv.Itoa(events), "--dir="+filepath.Join(t.TempDir(), "bench"), "--out="+path)
