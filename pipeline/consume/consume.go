@@ -105,7 +105,7 @@ type Config struct {
 
 	BatchRows     int           `name:"batch-rows" env:"BATCH_ROWS" default:"30000" help:"Records of a batch at most." group:"Consuming"`
 	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"16777216" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
-	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"300ms" help:"Longest wait for a batch to fill." group:"Consuming"`
+	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"250ms" help:"Longest wait for a batch to fill." group:"Consuming"`
 	MaxValueBytes int           `name:"max-value-bytes" env:"MAX_VALUE_BYTES" default:"1048576" help:"Larger values are dead-lettered." group:"Consuming"`
 
 	// The stop deadline ends a batch in hand that the sink does not take; what
