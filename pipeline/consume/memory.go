@@ -15,10 +15,10 @@ const (
 
 // memory holds the records of a batch, in blocks that the next batch uses again.
 //
-// A record as the client makes it takes more for its headers than for all else, and it keeps
+// A record as the client makes it has a slice and texts of its own for its headers, and it keeps
 // alive the broker's whole answer. Here it is its struct and one run of bytes, with the headers as bytes
-// behind the value, until restore: nobody looks at them but for poison. So a batch of equal size has room for
-// thrice the records, and the garbage collector has little to look at.
+// behind the value, until restore: nobody looks at them but for poison. So more records fit into the same
+// memory, and the garbage collector has little to look at.
 type memory struct {
 	records [][]kgo.Record // blocks, of which those before the last one in use are full
 	bytes   [][]byte
