@@ -33,7 +33,7 @@ import (
 const checkTimeout = 2 * time.Second
 
 // memoryLimit is how much the Go runtime may have before it collects garbage
-// more often than it else would. A process needs less than half of it at a time, but
+// more often than it else would. A process needs less than it at a time, but
 // without a limit it would use twice that in a backlog. Whoever raises BATCH_ROWS
 // or BATCH_BYTES raises this, too: GOMEMLIMIT overrides it.
 const memoryLimit = 160 << 20
@@ -187,44 +187,30 @@ func Of[E any, P interface {
 	return Stream{Topic: topic, Loop: func(p Parts) (Loop, error) {
 		decoder := wire.NewDecoder(reader, p.Registry)
 		sink, err := clickhousesink.New(p.Sink, p.Metrics, p.Conn, clickhousesink.Tables[P]{
-			Entity: tables, Columns: columns,
-			NewReader: func() func(context.Context, *kgo.Record) (P, error) { return newScan[E, P](decoder).read },
+			Entity: tables, Columns: columns, NewReader: func() clickhousesink.Reader[P] { return newReader[E, P](decoder) },
 		})
 		if err != nil {
 			return nil, err
 		}
 		p.Consume.Topic, p.Consume.Group = topic, group
-		return consume.New(p.Consume, p.Logger, p.Metrics, newScan[E, P](decoder).identify, sink, deadletter.NewWriter(p.Letters, group, daemon.Version()))
+		return consume.New(p.Consume, p.Logger, p.Metrics, sink, deadletter.NewWriter(p.Letters, group, daemon.Version()))
 	}}
 }
 
-// scan reads records into one event.
-type scan[P event.Event] struct {
-	event   P
-	scanner *wire.Scanner
-}
-
-func newScan[E any, P interface {
+// newReader makes what reads records into one event, and validates it against the record's key.
+func newReader[E any, P interface {
 	*E
 	event.Event
-}](decoder *wire.Decoder) *scan[P] {
+}](decoder *wire.Decoder) clickhousesink.Reader[P] {
 	e := P(new(E))
-	return &scan[P]{event: e, scanner: wire.NewScanner(decoder, e)}
-}
-
-// read returns a record's event, until the next one is read.
-func (s *scan[P]) read(ctx context.Context, rec *kgo.Record) (P, error) {
-	return s.event, s.scanner.Scan(ctx, rec.Value)
-}
-
-// identify reads a record's event and validates it against its key.
-func (s *scan[P]) identify(ctx context.Context, rec *kgo.Record) (uuid.UUID, error) {
-	e, err := s.read(ctx, rec)
-	if err != nil {
-		return uuid.Nil, err
+	scanner := wire.NewScanner(decoder, e)
+	return func(ctx context.Context, rec *kgo.Record) (P, uuid.UUID, error) {
+		if err := scanner.Scan(ctx, rec.Value); err != nil {
+			return nil, uuid.Nil, err
+		}
+		if err := event.Check(e, rec.Key); err != nil {
+			return nil, uuid.Nil, &wire.InvalidError{Class: wire.ReasonValidation, Message: err.Error()}
+		}
+		return e, e.Head().EventID, nil
 	}
-	if err := event.Check(e, rec.Key); err != nil {
-		return uuid.Nil, &wire.InvalidError{Class: wire.ReasonValidation, Message: err.Error()}
-	}
-	return e.Head().EventID, nil
 }

@@ -56,14 +56,13 @@ func TestBadRowsAreFoundInFewInserts(t *testing.T) {
 			for _, i := range bad {
 				facts[i].name = "secret-name"
 			}
-			batch := items(facts...)
-			poison, err := sink.Prepare(t.Context(), batch)(t.Context())
+			refused, err := store(t, sink, facts...)
 			require.NoError(t, err)
-			require.Len(t, poison, len(bad))
-			for i, p := range poison {
-				require.Same(t, batch[bad[i]].Record, p.Record)
-				require.Equal(t, clickhousesink.ReasonRejected, p.Reason)
-				require.Equal(t, "ClickHouse cannot take the row: error 469 VIOLATED_CONSTRAINT", p.Message)
+			require.Len(t, refused, len(bad))
+			for i, r := range refused {
+				require.Equal(t, consume.Place{Partition: 1, Offset: int64(bad[i])}, r.Place)
+				require.Equal(t, clickhousesink.ReasonRejected, r.Reason)
+				require.Equal(t, "ClickHouse cannot take the row: error 469 VIOLATED_CONSTRAINT", r.Message)
 			}
 			good := rows - len(bad)
 			require.Equal(t, fmt.Sprintf("%d\t%d\t%d", good, good, good), counts(t, url), "dead-lettered events are not in the ledger")
@@ -85,21 +84,22 @@ func TestARefusingTableIsNotAskedForEachRow(t *testing.T) {
 			facts[i].name = fmt.Sprint("secret-", i)
 		}
 	}
-	batch := items(facts...)
-	poison, err := sink.Prepare(t.Context(), batch)(t.Context())
-	require.ErrorIs(t, err, consume.ErrUnfinished)
-	require.Len(t, poison, 100)
-	for i, p := range poison {
-		require.Same(t, batch[250+i].Record, p.Record)
+	batch := filled(t, sink, facts...)
+	for part := range 7 {
+		refused, err := batch.Store(t.Context())
+		require.ErrorIs(t, err, consume.ErrUnfinished)
+		require.Len(t, refused, 100)
+		for i, r := range refused {
+			require.EqualValues(t, 250+100*part+i, r.Offset)
+		}
+		require.Equal(t, "250\t250\t250", counts(t, url), "what comes before the refused is stored")
+		if part == 0 {
+			require.Less(t, inserts.Load(), int64(250))
+		}
 	}
-	require.Less(t, inserts.Load(), int64(250))
-	require.Equal(t, "250\t250\t250", counts(t, url), "what comes before the poison is stored")
-
-	left := append(batch[:250:250], batch[350:]...)
-	again, err := sink.Prepare(t.Context(), left)(t.Context())
-	require.ErrorIs(t, err, consume.ErrUnfinished)
-	require.Len(t, again, 100)
-	require.Same(t, batch[350].Record, again[0].Record)
+	refused, err := batch.Store(t.Context())
+	require.NoError(t, err)
+	require.Len(t, refused, 50)
 	require.Equal(t, "250\t250\t250", counts(t, url))
 }
 
@@ -130,9 +130,9 @@ func TestWhatAFailedInsertStillReadsDoesNotChange(t *testing.T) {
 	stuck := &lingering{Conn: conn}
 	sink := sinkOn(t, stuck, time.Minute)
 	for _, from := range []int{0, 20} {
-		poison, err := sink.Prepare(t.Context(), items(first(40)[from:from+20]...))(t.Context())
+		refused, err := store(t, sink, first(40)[from:from+20]...)
 		require.NoError(t, err)
-		require.Empty(t, poison)
+		require.Empty(t, refused)
 	}
 	require.NotEmpty(t, stuck.sent)
 	require.Equal(t, stuck.sent, bytes.Join(stuck.body, nil))

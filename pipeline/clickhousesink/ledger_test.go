@@ -1,50 +1,48 @@
 package clickhousesink
 
 import (
-	"bytes"
 	"encoding/binary"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-
-	"github.com/revstream/revstream/pipeline/consume"
 )
 
-// timed is an item whose ID has this time in its first half.
-func timed(at uint64, low byte) consume.Item {
-	var id uuid.UUID
-	binary.BigEndian.PutUint64(id[:8], at)
-	id[15] = low
-	return consume.Item{ID: id}
+// timed makes events whose IDs have these times in their first halves.
+func timed(times ...uint64) map[uuid.UUID]struct{} {
+	events := make(map[uuid.UUID]struct{})
+	for i, at := range times {
+		var id uuid.UUID
+		binary.BigEndian.PutUint64(id[:8], at)
+		id[15] = byte(i)
+		events[id] = struct{}{}
+	}
+	return events
 }
 
-// TestRangesCoverTheBatchWithoutItsGaps, in any order of the items.
+// TestRangesCoverTheBatchWithoutItsGaps.
 func TestRangesCoverTheBatchWithoutItsGaps(t *testing.T) {
 	t.Parallel()
-	batch := []consume.Item{timed(5, 0)} // a very old one
+	times := []uint64{5} // a very old one
 	for i := range uint64(50) {
-		batch = append(batch, timed(1_000_000+i, 1), timed(9_000_000+i, 2), timed(9_000_000+i, 3))
+		times = append(times, 1_000_000+i, 9_000_000+i, 9_000_000+i)
 	}
-	random := rand.New(rand.NewPCG(3, 4))
-	random.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
-	got := rangesOf(batch)
+	got := rangesOf(timed(times...))
 	require.Len(t, got, maxRanges)
-	in := func(id uuid.UUID) (n int) {
+	in := func(at uint64) (n int) {
 		for _, r := range got {
-			if bytes.Compare(r.first[:], id[:]) <= 0 && bytes.Compare(id[:], r.last[:]) <= 0 {
+			if r.first <= at && at <= r.last {
 				n++
 			}
 		}
 		return n
 	}
-	for _, item := range batch {
-		require.Equal(t, 1, in(item.ID))
+	for _, at := range times {
+		require.Equal(t, 1, in(at))
 	}
 	for _, between := range []uint64{4, 6, 999_999, 1_000_050, 8_999_999, 9_000_050} {
-		require.Zero(t, in(timed(between, 0).ID), between)
+		require.Zero(t, in(between), between)
 	}
-	require.Equal(t, []span{{timed(7, 0).ID, timed(7, 0).ID}}, rangesOf([]consume.Item{timed(7, 0)}))
-	require.Len(t, rangesOf([]consume.Item{timed(7, 0), timed(7, 1)}), 2)
+	require.Equal(t, []span{{7, 7}}, rangesOf(timed(7)))
+	require.Equal(t, []span{{7, 7}, {9, 9}}, rangesOf(timed(7, 9)))
 }

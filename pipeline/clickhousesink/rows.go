@@ -1,16 +1,19 @@
 package clickhousesink
 
 import (
-	"context"
-	"fmt"
-	"slices"
-
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/table"
 )
+
+// origin is which event a row has, and where in the topic it was read. It has no pointers, for the sake of the garbage
+// collector.
+type origin struct {
+	id uuid.UUID
+	at consume.Place
+}
 
 // idColumns are what the ledger knows an event by, and originColumns where it was read.
 var (
@@ -22,66 +25,66 @@ var (
 	}
 )
 
-// rows are a batch's, encoded, in memory that the next batch uses again.
+// rows are events, encoded, in memory that is used again.
 // Current is content, history content and origin, the ledger ids and origin.
 type rows[E any] struct {
-	tables  Tables[E]
-	read    func(context.Context, *kgo.Record) (E, error)
-	seen    map[uuid.UUID]struct{}
-	items   []consume.Item // that are encoded
+	columns []table.Column[E]
+	origins []origin // of each row
 	content *table.Block[E]
 	ids     *table.Block[uuid.UUID]
 	origin  *table.Block[*kgo.Record]
-	// sending says that an insert has ended in an error: a connection that is about to
-	// be closed may still read what is encoded, so nothing else is encoded there.
-	sending bool
+	// lingering says that an insert has ended in an error: a connection that is about to
+	// be closed may still read these rows, so they are left as they are.
+	lingering bool
 }
 
-func newRows[E any](t Tables[E]) *rows[E] {
-	r := &rows[E]{tables: t, read: t.NewReader(), seen: make(map[uuid.UUID]struct{})}
-	r.renew()
-	return r
+func newRows[E any](columns []table.Column[E]) *rows[E] {
+	return &rows[E]{columns: columns, content: table.NewBlock(columns), ids: table.NewBlock(idColumns), origin: table.NewBlock(originColumns)}
 }
 
-func (r *rows[E]) renew() {
-	r.content, r.ids, r.origin = table.NewBlock(r.tables.Columns), table.NewBlock(idColumns), table.NewBlock(originColumns)
-	r.sending = false
+func (r *rows[E]) len() int { return len(r.origins) }
+
+func (r *rows[E]) append(e E, id uuid.UUID, rec *kgo.Record) {
+	r.origins = append(r.origins, origin{id, consume.Place{Partition: rec.Partition, Offset: rec.Offset}})
+	r.content.Append(e)
+	r.ids.Append(id)
+	r.origin.Append(rec)
 }
 
-// dedupe keeps the first item of each event ID, in a slice of its own.
-func (r *rows[E]) dedupe(batch []consume.Item) []consume.Item {
-	clear(r.seen)
-	unique := make([]consume.Item, 0, len(batch))
-	for _, item := range batch {
-		before := len(r.seen)
-		if r.seen[item.ID] = struct{}{}; len(r.seen) > before {
-			unique = append(unique, item)
+// appendFrom adds those of other rows that are to be kept.
+func (r *rows[E]) appendFrom(from *rows[E], keep []bool) {
+	for i, k := range keep {
+		if k {
+			r.origins = append(r.origins, from.origins[i])
 		}
 	}
-	return unique
+	r.content.AppendFrom(from.content, keep)
+	r.ids.AppendFrom(from.ids, keep)
+	r.origin.AppendFrom(from.origin, keep)
 }
 
-// encode makes the rows of items, unless they are there.
-func (r *rows[E]) encode(ctx context.Context, items []consume.Item) error {
-	if len(items) > 0 && slices.Equal(r.items, items) {
-		return nil
+// pick copies those that are to be kept.
+func (r *rows[E]) pick(keep func(i int, o origin) bool) *rows[E] {
+	picked := newRows(r.columns)
+	mask, _ := r.mask(keep)
+	picked.appendFrom(r, mask)
+	return picked
+}
+
+// mask says of each row whether it is to be kept, and how many are.
+func (r *rows[E]) mask(keep func(i int, o origin) bool) (mask []bool, kept int) {
+	mask = make([]bool, r.len())
+	for i, o := range r.origins {
+		if mask[i] = keep(i, o); mask[i] {
+			kept++
+		}
 	}
-	if r.sending {
-		r.renew()
-	}
+	return mask, kept
+}
+
+func (r *rows[E]) reset() {
+	r.origins = r.origins[:0]
 	r.content.Reset()
 	r.ids.Reset()
 	r.origin.Reset()
-	r.items = nil
-	for _, item := range items {
-		e, err := r.read(ctx, item.Record)
-		if err != nil {
-			return fmt.Errorf("reading %s partition %d offset %d again: %w", item.Record.Topic, item.Record.Partition, item.Record.Offset, err)
-		}
-		r.content.Append(e)
-		r.ids.Append(item.ID)
-		r.origin.Append(item.Record)
-	}
-	r.items = items
-	return nil
 }

@@ -1,4 +1,4 @@
-// Package clickhousesink owns the way of a batch into ClickHouse: dedupe, then the current, history and ledger tables.
+// Package clickhousesink owns the way of events into ClickHouse: columns, dedupe, then the current, history and ledger tables.
 package clickhousesink
 
 import (
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,11 +28,13 @@ type Conn interface {
 type Tables[E any] struct {
 	Entity string // such as "forecast"
 	// Columns fill current and history alike.
-	Columns []table.Column[E]
-	// NewReader makes what returns the events of records that were identified before.
-	// Who has a reader is done with an event when it asks for the next.
-	NewReader func() func(context.Context, *kgo.Record) (E, error)
+	Columns   []table.Column[E]
+	NewReader func() Reader[E]
 }
+
+// Reader returns the event of a record, valid until it is asked for the next, and the event's ID.
+// Its errors are as consume.Batch has them.
+type Reader[E any] func(context.Context, *kgo.Record) (E, uuid.UUID, error)
 
 // Config bounds a sink.
 type Config struct {
@@ -65,7 +66,8 @@ type Sink[E any] struct {
 
 	current, history, ledger insert
 
-	used chan *rows[E] // memory of batches that are stored, for the next ones
+	used  chan *batch[E] // that are stored, for their memory
+	fresh *rows[E]       // memory for what is left of a batch when the ledger has some of it
 }
 
 var entityName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
@@ -91,135 +93,105 @@ func New[E any](cfg Config, reg prometheus.Registerer, conn Conn, t Tables[E]) (
 		current: newInsert(t.Entity+"_current", names),
 		history: newInsert(t.Entity+"_history", names, columnNames(originColumns)),
 		ledger:  newInsert(t.Entity+"_ledger", columnNames(idColumns), columnNames(originColumns)),
-		used:    make(chan *rows[E], 2), // one is being prepared, and one stored
+		used:    make(chan *batch[E], 2), // one is being filled, and one stored
 	}, nil
 }
 
-// Prepare implements consume.Sink. It encodes the batch as if the ledger knew none of
-// it, which mostly is so.
-func (s *Sink[E]) Prepare(ctx context.Context, batch []consume.Item) consume.Store {
-	var r *rows[E]
+// reuse leaves a batch's memory to the next one.
+func (s *Sink[E]) reuse(b *batch[E]) {
+	if b.rows.lingering {
+		return
+	}
+	b.reset()
 	select {
-	case r = <-s.used:
+	case s.used <- b:
 	default:
-		r = newRows(s.tables)
-	}
-	unique := r.dedupe(batch)
-	_ = r.encode(ctx, unique) // what fails here fails again where it can be told
-	return func(ctx context.Context) ([]consume.Poison, error) {
-		poison, err := s.store(ctx, batch, unique, r)
-		if err == nil {
-			r.items = nil
-			select {
-			case s.used <- r:
-			default:
-			}
-		}
-		return poison, err
 	}
 }
 
-// store stores a batch that is deduped and encoded.
-func (s *Sink[E]) store(ctx context.Context, batch, unique []consume.Item, r *rows[E]) ([]consume.Poison, error) {
-	known, err := s.known(ctx, unique)
+// refusal is a row that ClickHouse can never take.
+type refusal struct {
+	id uuid.UUID
+	consume.Refused
+}
+
+// store stores rows, each of another one of the events. It leaves the rows as they are.
+func (s *Sink[E]) store(ctx context.Context, r *rows[E], events map[uuid.UUID]struct{}) ([]refusal, error) {
+	if r.len() == 0 {
+		return nil, nil
+	}
+	known, err := s.known(ctx, events)
 	if err != nil {
 		return nil, err
 	}
-	fresh := unique
-	if len(known) > 0 {
-		fresh = slices.DeleteFunc(slices.Clone(unique), func(i consume.Item) bool { return has(known, i.ID) })
+	fresh := s.without(r, known)
+	refused, err := s.write(ctx, fresh, isolateAtOnce)
+	if err == nil {
+		s.metrics.duplicates.Add(float64(r.len() - fresh.len()))
 	}
-	poison, err := s.write(ctx, r, fresh, isolateAtOnce)
-	if errors.Is(err, consume.ErrUnfinished) {
-		return poison, err
-	}
-	if err != nil {
-		return nil, err
-	}
-	copies := copiesOf(batch, poison)
-	s.metrics.duplicates.Add(float64(len(batch) - len(fresh) - len(copies)))
-	if len(copies) == 0 {
-		return poison, nil
-	}
-	more, err := s.store(ctx, copies, r.dedupe(copies), r)
-	return append(poison, more...), err
+	return refused, err
 }
 
-func has(set map[uuid.UUID]struct{}, id uuid.UUID) bool {
-	_, ok := set[id]
-	return ok
-}
-
-// copiesOf are the batch's other items of the events that were rejected. An event
-// keeps its ID when it is repaired, so one of them may be good.
-func copiesOf(batch []consume.Item, rejected []consume.Poison) []consume.Item {
-	if len(rejected) == 0 {
-		return nil
+// without copies those rows that the ledger does not know, if it knows any.
+func (s *Sink[E]) without(r *rows[E], known map[uuid.UUID]struct{}) *rows[E] {
+	fresh, left := r.mask(func(_ int, o origin) bool { return !has(known, o.id) })
+	if left == r.len() {
+		return r
 	}
-	records := make(map[*kgo.Record]bool, len(rejected))
-	for _, p := range rejected {
-		records[p.Record] = true
+	if s.fresh == nil || s.fresh.lingering {
+		s.fresh = newRows(s.tables.Columns)
 	}
-	ids := make(map[uuid.UUID]bool, len(rejected))
-	for _, item := range batch {
-		if records[item.Record] {
-			ids[item.ID] = true
-		}
-	}
-	var copies []consume.Item
-	for _, item := range batch {
-		if ids[item.ID] && !records[item.Record] {
-			copies = append(copies, item)
-		}
-	}
-	return copies
+	s.fresh.reset()
+	s.fresh.appendFrom(r, fresh)
+	return s.fresh
 }
 
 // isolateAtOnce is how many bad rows are looked for before the loop is asked
 // whether to go on: as many as its cap is by default.
 const isolateAtOnce = 100
 
-// write inserts items that the ledger does not know. Where ClickHouse says
+// write inserts rows that the ledger does not know. Where ClickHouse says
 // that it can never take them, it splits them until the bad ones stand alone:
 // k bad rows among n cost O(k·log n) inserts, and the rest goes in. With the
-// last of so many bad rows as it may find, it returns consume.ErrUnfinished.
-func (s *Sink[E]) write(ctx context.Context, r *rows[E], items []consume.Item, most int) ([]consume.Poison, error) {
-	if len(items) == 0 {
+// last of so many bad rows as it may find, it returns consume.ErrUnfinished. With any other
+// error it returns nothing else.
+func (s *Sink[E]) write(ctx context.Context, r *rows[E], most int) ([]refusal, error) {
+	if r.len() == 0 {
 		return nil, nil
 	}
-	err := s.insertAll(ctx, r, items)
+	err := s.insertAll(ctx, r)
 	if err == nil {
-		s.metrics.stored.Add(float64(len(items)))
+		s.metrics.stored.Add(float64(r.len()))
 		return nil, nil
 	}
 	rejected := rejection(err)
 	if rejected == "" {
 		return nil, err
 	}
-	if len(items) == 1 {
-		poison := []consume.Poison{{
-			Record: items[0].Record, Stage: consume.StageSink, Reason: ReasonRejected,
-			Message: "ClickHouse cannot take the row: " + rejected, Failed: time.Now(),
-		}}
+	if r.len() == 1 {
+		o := r.origins[0]
+		refused := []refusal{{o.id, consume.Refused{
+			Place: o.at, Reason: ReasonRejected, Message: "ClickHouse cannot take the row: " + rejected, Failed: time.Now(),
+		}}}
 		if most == 1 {
-			return poison, consume.ErrUnfinished
+			return refused, consume.ErrUnfinished
 		}
-		return poison, nil
+		return refused, nil
 	}
-	half := len(items) / 2
-	left, err := s.write(ctx, r, items[:half], most)
+	half := r.len() / 2
+	left, err := s.write(ctx, r.pick(func(i int, _ origin) bool { return i < half }), most)
 	if err != nil {
 		return left, err
 	}
-	right, err := s.write(ctx, r, items[half:], most-len(left))
+	right, err := s.write(ctx, r.pick(func(i int, _ origin) bool { return i >= half }), most-len(left))
+	if err != nil && !errors.Is(err, consume.ErrUnfinished) {
+		return nil, err
+	}
 	return append(left, right...), err
 }
 
 // insertAll is steps 2 and 3.
-func (s *Sink[E]) insertAll(ctx context.Context, r *rows[E], items []consume.Item) error {
-	if err := r.encode(ctx, items); err != nil {
-		return err
-	}
+func (s *Sink[E]) insertAll(ctx context.Context, r *rows[E]) error {
 	current, history := make(chan error, 1), make(chan error, 1)
 	go func() { current <- s.run(ctx, &s.current, r.content) }()
 	go func() { history <- s.run(ctx, &s.history, r.content, r.origin) }()
@@ -227,7 +199,7 @@ func (s *Sink[E]) insertAll(ctx context.Context, r *rows[E], items []consume.Ite
 	if err == nil {
 		err = s.run(ctx, &s.ledger, r.ids, r.origin)
 	}
-	r.sending = r.sending || err != nil
+	r.lingering = r.lingering || err != nil
 	return err
 }
 

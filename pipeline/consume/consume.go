@@ -1,4 +1,4 @@
-// Package consume owns the record loop: poll, identify, batch, store, commit.
+// Package consume owns the record loop: poll, batch, store, commit.
 //
 // It knows records, not entities, and neither ClickHouse nor the dead-letter
 // topic: it declares what it needs of them, and the binaries wire them in.
@@ -10,41 +10,48 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Item is a record that holds a valid event, by the event's ID. What else is in
-// the event stays in the record's bytes until the sink needs it.
-type Item struct {
-	ID     uuid.UUID
-	Record *kgo.Record // without its headers; the loop's until the batch is settled
-}
-
-// Identify checks that a record holds a valid event, and returns the event's
-// ID. An error with a method Reason() string says that it never will; any other
-// error is an outage, which the loop waits out. It is called by one goroutine.
-type Identify func(ctx context.Context, rec *kgo.Record) (uuid.UUID, error)
-
 // Sink stores events.
 type Sink interface {
-	// Prepare does with a batch what needs nobody's answer, such as encoding
-	// it, and returns what stores it. The loop prepares a batch while it stores the
-	// one before, so Prepare and a Store run at the same time.
-	Prepare(ctx context.Context, batch []Item) Store
+	// NewBatch makes an empty batch.
+	NewBatch() Batch
 }
 
-// Store returns once every event of a batch is durable and visible once,
-// except those that it returns as poison because they can never be stored.
-// An error says that the batch is to be stored again, whole: the loop
-// retries it until it passes, unless it is a *FatalError. With ErrUnfinished
-// comes poison, and the rest of the batch is to be prepared anew and stored without it.
-type Store func(ctx context.Context) ([]Poison, error)
+// Batch is events on their way into a sink. Its methods are called one after the other, while
+// another batch's are.
+type Batch interface {
+	// Add takes the event of a record, and keeps nothing of the record itself. An error with a
+	// method Reason() string says that there will never be a valid event in it; any other
+	// error is an outage, which the loop waits out.
+	Add(ctx context.Context, rec *kgo.Record) error
+	// Store returns once every event of the batch is durable and visible once,
+	// except those that it returns as refused because they can never be stored.
+	// An error says that it is to be called again: the loop retries it until it
+	// passes, unless it is a *FatalError. With ErrUnfinished come refused events, and Store called
+	// again goes on without them. Nothing is added after the first call.
+	Store(ctx context.Context) ([]Refused, error)
+}
 
-// ErrUnfinished is returned by a Store that has found so much poison that the
+// ErrUnfinished is returned by a Store that has refused so much that the
 // loop should look at it before it goes on. It has gone through the batch in order:
-// what comes before the last of the poison is stored or poison itself.
-var ErrUnfinished = errors.New("much of the batch is poison")
+// what comes before the last of the refused is stored or refused itself.
+var ErrUnfinished = errors.New("much of the batch is refused")
+
+// Place is where a record lies in the topic.
+type Place struct {
+	Partition int32
+	Offset    int64
+}
+
+// Refused is an event that a sink can never store, by the place of its record.
+type Refused struct {
+	Place
+	Reason  string // as Poison has it
+	Message string
+	Failed  time.Time
+}
 
 // DeadLetters takes what cannot succeed.
 type DeadLetters interface {
@@ -103,9 +110,9 @@ type Config struct {
 	// means classic.
 	GroupProtocol string `name:"group-protocol" env:"GROUP_PROTOCOL" default:"classic" placeholder:"NAME" help:"How members share the partitions: classic, or consumer (KIP-848, by brokers of Kafka 4.0 and later)." group:"Consuming"`
 
-	BatchRows     int           `name:"batch-rows" env:"BATCH_ROWS" default:"30000" help:"Records of a batch at most." group:"Consuming"`
-	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"16777216" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
-	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"250ms" help:"Longest wait for a batch to fill." group:"Consuming"`
+	BatchRows     int           `name:"batch-rows" env:"BATCH_ROWS" default:"100000" help:"Records of a batch at most." group:"Consuming"`
+	BatchBytes    int           `name:"batch-bytes" env:"BATCH_BYTES" default:"41943040" help:"Bytes of a batch's values at most; a single larger value still passes." group:"Consuming"`
+	BatchAge      time.Duration `name:"batch-age" env:"BATCH_AGE" default:"250ms" help:"Longest wait for a batch to fill; one behind another that is being stored goes on filling." group:"Consuming"`
 	MaxValueBytes int           `name:"max-value-bytes" env:"MAX_VALUE_BYTES" default:"1048576" help:"Larger values are dead-lettered." group:"Consuming"`
 
 	// The stop deadline ends a batch in hand that the sink does not take; what

@@ -41,8 +41,8 @@ func TestStoresThenDeadLettersThenCommits(t *testing.T) {
 		}
 		return nil
 	}
-	m.onStore = func(ctx context.Context, batch []consume.Item) error {
-		if batch[0].Record.Offset == 4 {
+	m.onStore = func(ctx context.Context, batch []kgo.Record) error {
+		if batch[0].Offset == 4 {
 			if err := blocked.wait(ctx); err != nil {
 				return err
 			}
@@ -170,7 +170,7 @@ func TestAnOutageOfTheSinkWaits(t *testing.T) {
 	produce(t, cluster, 0, "value", "bad")
 	m := newMember(t, seen)
 	var sinkBack, lettersBack atomic.Bool
-	m.onStore = func(context.Context, []consume.Item) error {
+	m.onStore = func(context.Context, []kgo.Record) error {
 		if sinkBack.Load() {
 			return nil
 		}
@@ -246,7 +246,7 @@ func TestAFailedCommitIsTriedAgain(t *testing.T) {
 	refused := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Err: kerr.UnknownServerError, Count: -1})
 	m := newMember(t, seen).start(cluster)
 	until(t, func() bool { return errors.Is(m.check(), kerr.UnknownServerError) }, "readiness notices")
-	require.Equal(t, 1, seen.settled[at{0, 0}])
+	require.Equal(t, 1, seen.settled[at{Partition: 0, Offset: 0}])
 	refused.Remove()
 	until(t, func() bool { return m.check() == nil }, "readiness recovers")
 	m.stop()
@@ -255,7 +255,7 @@ func TestAFailedCommitIsTriedAgain(t *testing.T) {
 	second := newMember(t, seen).start(cluster)
 	committedAre(t, seen, map[int32]int64{0: 2})
 	second.stop()
-	require.Equal(t, 1, seen.settled[at{0, 0}], "the commit stands, so nothing is read again")
+	require.Equal(t, 1, seen.settled[at{Partition: 0, Offset: 0}], "the commit stands, so nothing is read again")
 }
 
 // TestReadinessDoesNotWaitForACommit that hangs.
@@ -290,7 +290,7 @@ func TestTheLagOfALostPartitionIsNoLongerShown(t *testing.T) {
 	produce(t, cluster, 0, "value")
 	m := newMember(t, seen)
 	reg := prometheus.NewRegistry()
-	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m.identify, m, m)
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m, m)
 	require.NoError(t, err)
 	client := pipelinetest.Client(t, cluster, append(loop.Options(), pipelinetest.Watch(seen.committing))...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -317,7 +317,7 @@ func TestTheLagOfALostPartitionIsNoLongerShown(t *testing.T) {
 // TestConfigNamesWhatIsWrong, all of it at once.
 func TestConfigNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	_, err := consume.New(consume.Config{PoisonShare: 2, GroupProtocol: "eager"}, pipelinetest.Logger(t), prometheus.NewRegistry(), nil, nil, nil)
+	_, err := consume.New(consume.Config{PoisonShare: 2, GroupProtocol: "eager"}, pipelinetest.Logger(t), prometheus.NewRegistry(), nil, nil)
 	for _, name := range []string{"topic", "group", "GROUP_PROTOCOL", "BATCH_ROWS", "BATCH_BYTES", "BATCH_AGE", "MAX_VALUE_BYTES", "STOP_TIMEOUT", "SESSION_TIMEOUT", "RETRY_MAX", "POISON_SHARE", "POISON_WINDOW", "POISON_MIN"} {
 		require.ErrorContains(t, err, name)
 	}
@@ -405,8 +405,7 @@ func TestAValueOverTheSizeIsPoison(t *testing.T) {
 	require.Contains(t, seen.letters[0].Message, fmt.Sprint(m.cfg.MaxValueBytes))
 }
 
-// TestALetterHasTheRecordsHeaders, whether it is poison when it is read or when it is stored, and
-// also after later batches have used the memory of its batch.
+// TestALetterHasTheRecordsHeaders, whether it is poison when it is read or when it is stored.
 func TestALetterHasTheRecordsHeaders(t *testing.T) {
 	t.Parallel()
 	cluster, seen := broker(t, 1)

@@ -91,7 +91,7 @@ func TestARevokedPartitionIsNeverCommittedByItsOldOwner(t *testing.T) {
 		old := w.member(t)
 		old.cfg.BatchRows = 6
 		blocked := newGate()
-		old.onStore = func(ctx context.Context, _ []consume.Item) error { return blocked.wait(ctx) }
+		old.onStore = func(ctx context.Context, _ []kgo.Record) error { return blocked.wait(ctx) }
 		old.start(w.Cluster)
 		<-blocked.arrived
 		require.EqualValues(t, 2, old.owns())
@@ -207,7 +207,7 @@ func TestACommitOfAStaleEpochIsMadeAgain(t *testing.T) {
 		second := w.member(t).start(w.Cluster)
 		committedAre(t, w.seen, map[int32]int64{0: 2})
 		second.stop()
-		require.Equal(t, 1, w.seen.settled[at{0, 0}], "the commit stands, so nothing is read again")
+		require.Equal(t, 1, w.seen.settled[at{Partition: 0, Offset: 0}], "the commit stands, so nothing is read again")
 	})
 }
 
@@ -221,7 +221,7 @@ func TestAMemberThatWasPutOutBeginsAnew(t *testing.T) {
 		m.cfg.BatchRows = 3
 		blocked := newGate()
 		var stored atomic.Int64
-		m.onStore = func(ctx context.Context, _ []consume.Item) error {
+		m.onStore = func(ctx context.Context, _ []kgo.Record) error {
 			if stored.Add(1) == 1 {
 				return blocked.wait(ctx)
 			}
@@ -236,7 +236,7 @@ func TestAMemberThatWasPutOutBeginsAnew(t *testing.T) {
 		close(blocked.open)
 		committedAre(t, w.seen, map[int32]int64{0: 3})
 		require.Empty(t, w.seen.committedBy(first))
-		require.Equal(t, 2, w.seen.settled[at{0, 0}], "the batch in hand was another membership's")
+		require.Equal(t, 2, w.seen.settled[at{Partition: 0, Offset: 0}], "the batch in hand was another membership's")
 		m.stop()
 	})
 }

@@ -1,6 +1,7 @@
 package consume_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,12 +27,9 @@ const (
 )
 
 // at is a record's place in the topic.
-type at struct {
-	partition int32
-	offset    int64
-}
+type at = consume.Place
 
-func place(rec *kgo.Record) at { return at{rec.Partition, rec.Offset} }
+func place(rec *kgo.Record) at { return at{Partition: rec.Partition, Offset: rec.Offset} }
 
 // commit is one request of a member.
 type commit struct {
@@ -80,7 +77,7 @@ func (l *ledger) committing(req kmsg.Request) {
 	for _, p := range r.Topics[0].Partitions {
 		c.ends[p.Partition] = p.Offset
 		for o := range p.Offset {
-			if l.settled[at{p.Partition, o}] == 0 {
+			if l.settled[at{Partition: p.Partition, Offset: o}] == 0 {
 				l.wrong = append(l.wrong, fmt.Sprintf("partition %d: committed %d before offset %d was settled", p.Partition, p.Offset, o))
 			}
 		}
@@ -135,7 +132,7 @@ type member struct {
 
 	// Hooks, each called before its act; an error is what the act returns.
 	onDecode func(context.Context, *kgo.Record) error
-	onStore  func(context.Context, []consume.Item) error
+	onStore  func(context.Context, []kgo.Record) error
 	onWrite  func(context.Context, []consume.Poison) (left []consume.Poison, err error)
 
 	loop   *consume.Loop
@@ -156,7 +153,7 @@ func newMember(t *testing.T, seen *ledger) *member {
 
 func (m *member) start(cluster *pipelinetest.Cluster) *member {
 	m.t.Helper()
-	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), prometheus.NewRegistry(), m.identify, m, m)
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), prometheus.NewRegistry(), m, m)
 	require.NoError(m.t, err)
 	m.loop = loop
 	m.client = pipelinetest.Client(m.t, cluster, append(loop.Options(), pipelinetest.Watch(m.ledger.committing))...)
@@ -187,44 +184,56 @@ type corrupt struct{}
 func (corrupt) Error() string  { return "corrupt: test" }
 func (corrupt) Reason() string { return "corrupt" }
 
-// identify refuses values that begin with "bad".
-func (m *member) identify(ctx context.Context, rec *kgo.Record) (uuid.UUID, error) {
-	if m.onDecode != nil {
-		if err := m.onDecode(ctx, rec); err != nil {
-			return uuid.Nil, err
+// NewBatch implements consume.Sink.
+func (m *member) NewBatch() consume.Batch { return &memberBatch{member: m} }
+
+// memberBatch is a batch of a member's sink.
+type memberBatch struct {
+	*member
+	records []kgo.Record // what is left of them when the loop has gone on: values as texts, and places
+}
+
+// Add refuses values that begin with "bad".
+func (b *memberBatch) Add(ctx context.Context, rec *kgo.Record) error {
+	if b.onDecode != nil {
+		if err := b.onDecode(ctx, rec); err != nil {
+			return err
 		}
 	}
 	if strings.HasPrefix(string(rec.Value), "bad") {
-		return uuid.Nil, corrupt{}
+		return corrupt{}
 	}
-	return uuid.NewSHA1(uuid.Nil, rec.Value), nil
-}
-
-// Prepare implements consume.Sink.
-func (m *member) Prepare(_ context.Context, batch []consume.Item) consume.Store {
-	return func(ctx context.Context) ([]consume.Poison, error) { return m.Store(ctx, batch) }
+	b.records = append(b.records, kgo.Record{Partition: rec.Partition, Offset: rec.Offset, Value: bytes.Clone(rec.Value)})
+	return nil
 }
 
 // Store refuses values that begin with "refused".
-func (m *member) Store(ctx context.Context, batch []consume.Item) (poison []consume.Poison, err error) {
-	if m.onStore != nil {
-		if err := m.onStore(ctx, batch); err != nil {
+func (b *memberBatch) Store(ctx context.Context) (refused []consume.Refused, err error) {
+	if b.onStore != nil && len(b.records) > 0 {
+		if err := b.onStore(ctx, b.records); err != nil {
 			return nil, err
 		}
 	}
+	return b.store(b.records), nil
+}
+
+// store takes account of records that are stored, and returns the others.
+func (m *member) store(records []kgo.Record) (refused []consume.Refused) {
 	m.ledger.mu.Lock()
 	defer m.ledger.mu.Unlock()
 	var places []at
-	for _, item := range batch {
-		if strings.HasPrefix(string(item.Record.Value), "refused") {
-			poison = append(poison, consume.Poison{Record: item.Record, Stage: consume.StageSink, Reason: "refused", Failed: time.Now()})
+	for _, rec := range records {
+		if strings.HasPrefix(string(rec.Value), "refused") {
+			refused = append(refused, consume.Refused{Place: place(&rec), Reason: "refused", Failed: time.Now()})
 			continue
 		}
-		places = append(places, place(item.Record))
-		m.ledger.settled[place(item.Record)]++
+		places = append(places, place(&rec))
+		m.ledger.settled[place(&rec)]++
 	}
-	m.ledger.stored = append(m.ledger.stored, places)
-	return poison, nil
+	if len(records) > 0 {
+		m.ledger.stored = append(m.ledger.stored, places)
+	}
+	return refused
 }
 
 // Write implements consume.DeadLetters.
@@ -240,8 +249,6 @@ func (m *member) Write(ctx context.Context, poison []consume.Poison) (left []con
 	defer m.ledger.mu.Unlock()
 	for _, p := range poison {
 		if !slices.ContainsFunc(left, func(l consume.Poison) bool { return l.Record == p.Record }) {
-			rec := *p.Record // the loop uses its own again
-			p.Record = &rec
 			m.ledger.letters = append(m.ledger.letters, p)
 			m.ledger.settled[place(p.Record)]++
 		}

@@ -66,7 +66,7 @@ func (ls *leases) of(topic string, id int32) *lease {
 	return ls.owned[partition{topic, id}]
 }
 
-// commit commits the ends of those leases that still hold.
+// commit commits the ends of those shares whose leases still hold.
 //
 // The lock is held through the request, and this is why: were the lease only
 // looked at first, this could happen: we see that it holds; it is revoked;
@@ -74,18 +74,19 @@ func (ls *leases) of(topic string, id int32) *lease {
 // arrives and takes the group back. That would only read records again, but a
 // member that wakes up after its session could do it for ever. With the lock,
 // the revocation waits for our answer, and after it we never commit.
-func (ls *leases) commit(ctx context.Context, client *kgo.Client, ends map[*lease]kgo.EpochOffset) error {
+func (ls *leases) commit(ctx context.Context, client *kgo.Client, shares []share) error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	offsets := make(map[string]map[int32]kgo.EpochOffset)
-	for l, end := range ends {
+	for _, s := range shares {
+		l := s.lease
 		if l.over {
 			continue
 		}
 		if offsets[l.topic] == nil {
 			offsets[l.topic] = make(map[int32]kgo.EpochOffset)
 		}
-		offsets[l.topic][l.partition] = end
+		offsets[l.topic][l.partition] = s.end
 	}
 	if len(offsets) == 0 {
 		return nil

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/revstream/revstream/pipeline/resilience"
@@ -29,30 +25,33 @@ const metadataAge = 20 * time.Second
 // each broker. It holds for what is sent, and that is compressed: with their
 // headers records are ten to twenty times as large. A single batch of the log
 // that is larger comes nevertheless.
-const fetchBytes = 1 << 20
+const fetchBytes = 1 << 19
+
+// offerInterval is how long a batch that is due, and not full, may have to wait without a record
+// coming in when the one before it is settled.
+const offerInterval = 5 * time.Millisecond
 
 // Loop consumes one topic into a sink.
 //
-// Two goroutines overlap: one polls the next batch, identifies its events and
-// prepares it while the other settles the last one: stores it, dead-letters its
-// poison, commits. So what is in memory is bounded by two batches and the
-// client's fetch buffer, whatever the backlog. Commits stay in order, as one goroutine
-// makes them.
+// Two goroutines overlap: one polls and fills the next batch while the other
+// settles the last one: stores it, dead-letters its poison, commits. So what is
+// in memory is bounded by two batches and the client's fetch buffer, whatever
+// the backlog. Commits stay in order, as one goroutine makes them.
+//
+// A batch holds events, not records: the one that the sink refuses is read again.
 //
 // Invariant: an offset is committed only after every record before it, from
 // the start of the lease, was stored or acknowledged by the dead-letter topic.
 // A batch that can do neither is retried until the loop ends, and then left
 // uncommitted for whoever reads next.
 type Loop struct {
-	cfg      Config
-	logger   *slog.Logger
-	identify Identify
-	sink     Sink
-	letters  DeadLetters
-	metrics  *metrics
+	cfg     Config
+	logger  *slog.Logger
+	sink    Sink
+	letters DeadLetters
+	metrics *metrics
 
-	leases  leases
-	settled chan *memory // of batches that are settled
+	leases leases
 	// What is away, if anything: the fetching goroutine writes source, the
 	// storing one sink; readiness reads both.
 	source, store resilience.Availability
@@ -60,15 +59,14 @@ type Loop struct {
 }
 
 // New makes a loop. It does no I/O.
-func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, identify Identify, sink Sink, letters DeadLetters) (*Loop, error) {
+func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, sink Sink, letters DeadLetters) (*Loop, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	l := &Loop{
-		cfg: cfg, logger: logger.With("topic", cfg.Topic), identify: identify, sink: sink, letters: letters,
+		cfg: cfg, logger: logger.With("topic", cfg.Topic), sink: sink, letters: letters,
 		metrics: newMetrics(reg, cfg.Topic),
 		leases:  leases{owned: make(map[partition]*lease)},
-		settled: make(chan *memory, 2), // one batch is filled while one is settled
 	}
 	prometheus.WrapRegistererWith(prometheus.Labels{"topic": cfg.Topic}, reg).MustRegister(outages{&l.source, &l.store})
 	return l, nil
@@ -149,7 +147,7 @@ func (l *Loop) Run(ctx context.Context, client *kgo.Client) error {
 	return err
 }
 
-// fetch polls and identifies until ctx ends, and hands batches on. Its only error
+// fetch polls and fills batches until ctx ends, and hands them on. Its only error
 // is that the client was closed before that.
 func (l *Loop) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch) error {
 	b := l.newBatch()
@@ -161,26 +159,34 @@ func (l *Loop) fetch(ctx context.Context, client *kgo.Client, out chan<- *batch)
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			b = l.admit(ctx, p, b, out)
 		})
-		if b.due(l.cfg) || ctx.Err() != nil && !b.empty() {
-			if !l.hand(ctx, b, out) {
-				return nil
-			}
-			b = l.newBatch()
-		}
 		if ctx.Err() != nil {
+			if !b.empty() {
+				hand(ctx, b, out)
+			}
 			return nil
+		}
+		if b.due(l.cfg) && offer(b, out) {
+			b = l.newBatch()
 		}
 	}
 }
 
-// hand prepares a batch and passes it on. When the loop ends while the batch before it is
-// still being settled, it gives this one up: nothing of it is committed.
-func (l *Loop) hand(ctx context.Context, b *batch, out chan<- *batch) bool {
-	b.store = l.sink.Prepare(ctx, b.items)
+// offer passes a batch on if the one before it is settled. If not, this one may as well
+// grow: the larger a batch, the less an event costs the sink.
+func offer(b *batch, out chan<- *batch) bool {
 	select {
 	case out <- b:
 		return true
 	default:
+		return false
+	}
+}
+
+// hand passes a batch on. When the loop ends while the batch before it is still
+// being settled, it gives this one up: nothing of it is committed.
+func hand(ctx context.Context, b *batch, out chan<- *batch) bool {
+	if offer(b, out) {
+		return true
 	}
 	select {
 	case out <- b:
@@ -193,11 +199,11 @@ func (l *Loop) hand(ctx context.Context, b *batch, out chan<- *batch) bool {
 // poll waits for records, no longer than the batch may still wait. A poll that
 // ends without an error says that the source is well, so an idle one ends too.
 func (l *Loop) poll(ctx context.Context, client *kgo.Client, b *batch) kgo.Fetches {
-	until := time.Now().Add(l.cfg.RetryMax)
+	wait := l.cfg.RetryMax
 	if !b.empty() {
-		until = b.oldest.Add(l.cfg.BatchAge)
+		wait = max(l.cfg.BatchAge-time.Since(b.opened), offerInterval)
 	}
-	ctx, cancel := context.WithDeadline(ctx, until)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	fetches := client.PollRecords(ctx, l.cfg.BatchRows)
 	healthy := true
@@ -239,19 +245,16 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 			b.pass(held, rec)
 			continue
 		}
-		id, poison, err := l.read(ctx, rec)
-		switch {
-		case err != nil:
+		poison, err := l.take(ctx, b, rec)
+		if err != nil {
 			return b
-		case poison != nil:
+		}
+		if poison != nil {
 			b.poison = append(b.poison, *poison)
-		default:
-			rec = b.memory.keep(rec)
-			b.items = append(b.items, Item{id, rec})
 		}
 		b.add(held, rec)
 		if b.full(l.cfg) {
-			if !l.hand(ctx, b, out) {
+			if !hand(ctx, b, out) {
 				return l.newBatch()
 			}
 			b = l.newBatch()
@@ -260,42 +263,38 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 	return b
 }
 
-// read identifies a record, and waits while it cannot be told whether that will do.
-// Its only error is that ctx ended meanwhile.
-func (l *Loop) read(ctx context.Context, rec *kgo.Record) (uuid.UUID, *Poison, error) {
+// take puts the event of a record into a batch, and waits while it cannot be told whether that will
+// do. Its only error is that ctx ended meanwhile.
+func (l *Loop) take(ctx context.Context, b *batch, rec *kgo.Record) (*Poison, error) {
 	if len(rec.Value) > l.cfg.MaxValueBytes {
 		message := fmt.Sprintf("the value has %d bytes, more than the %d of MAX_VALUE_BYTES", len(rec.Value), l.cfg.MaxValueBytes)
-		return uuid.Nil, &Poison{Record: rec, Stage: StageDecode, Reason: ReasonTooLarge, Message: message, Failed: time.Now()}, nil
+		return &Poison{Record: detached(rec), Stage: StageDecode, Reason: ReasonTooLarge, Message: message, Failed: time.Now()}, nil
 	}
-	id, err := l.identify(ctx, rec)
-	if err == nil {
-		return id, nil, nil
+	if err := b.events.Add(ctx, rec); err != nil {
+		return l.takeAgain(ctx, b, rec, err)
 	}
-	return l.readAgain(ctx, rec, err)
+	return nil, nil
 }
 
-// readAgain is read after a first try that failed. It is apart from it because what a
+// takeAgain is take after a first try that failed. It is apart from it because what a
 // closure shares is allocated, for each record.
-func (l *Loop) readAgain(ctx context.Context, rec *kgo.Record, err error) (id uuid.UUID, poison *Poison, _ error) {
+func (l *Loop) takeAgain(ctx context.Context, b *batch, rec *kgo.Record, err error) (*Poison, error) {
 	var permanent interface {
 		error
 		Reason() string
 	}
 	if !errors.As(err, &permanent) {
 		err = resilience.Forever(ctx, l.patience(&l.source, func(err error) bool { return errors.As(err, &permanent) }), l.logger, "decoding",
-			func(ctx context.Context) error {
-				id, err = l.identify(ctx, rec)
-				return err
-			})
+			func(ctx context.Context) error { return b.events.Add(ctx, rec) })
 		if err == nil {
-			return id, nil, nil
+			return nil, nil
 		}
 		if !errors.As(err, &permanent) {
-			return id, nil, err
+			return nil, err
 		}
 		l.source.Observe(resilience.Outage{})
 	}
-	return id, &Poison{Record: rec, Stage: StageDecode, Reason: permanent.Reason(), Message: permanent.Error(), Failed: time.Now()}, nil
+	return &Poison{Record: detached(rec), Stage: StageDecode, Reason: permanent.Reason(), Message: permanent.Error(), Failed: time.Now()}, nil
 }
 
 func (l *Loop) patience(seenBy *resilience.Availability, permanent func(error) bool) resilience.ForeverConfig {
@@ -303,123 +302,4 @@ func (l *Loop) patience(seenBy *resilience.Availability, permanent func(error) b
 		Backoff:   resilience.Backoff{Base: min(100*time.Millisecond, l.cfg.RetryMax), Max: l.cfg.RetryMax, Jitter: min(100*time.Millisecond, l.cfg.RetryMax)},
 		Permanent: permanent, Observe: seenBy.Observe,
 	}
-}
-
-// settle stores a batch, dead-letters its poison and commits, in this order.
-func (l *Loop) settle(ctx context.Context, client *kgo.Client, b *batch) error {
-	start := time.Now()
-	patience := l.patience(&l.store, isFatal)
-	poison := b.poison
-	rejected, err := l.storeAll(ctx, b)
-	if err != nil {
-		return fmt.Errorf("storing a batch of %d events: %w", len(b.items), err)
-	}
-	poison = append(poison, rejected...)
-	if err := l.judge(b, poison, nil); err != nil {
-		return &FatalError{err}
-	}
-	if left := poison; len(left) > 0 {
-		err := resilience.Forever(ctx, patience, l.logger, "dead letters", func(ctx context.Context) (err error) {
-			left, err = l.letters.Write(ctx, left)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("dead-lettering %d records: %w", len(poison), err)
-		}
-	}
-	// On a topic that has gone quiet no later commit would make up for this one.
-	// A lease that ends meanwhile ends the tries: there is nothing to commit then.
-	err = resilience.Forever(ctx, patience, l.logger, "offset commit", func(ctx context.Context) error {
-		err := l.leases.commit(ctx, client, b.ends)
-		if err != nil {
-			l.metrics.commitErrors.Inc()
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	l.metrics.settled(b.rows(), b.earliest(), time.Since(start), poison)
-	l.recycle(b)
-	return nil
-}
-
-// storeAll stores the batch and returns its poison. Poison that comes in parts
-// is held to the cap part by part: else a table that refuses every row would be asked for each of
-// them before the loop stops.
-func (l *Loop) storeAll(ctx context.Context, b *batch) (poison []Poison, err error) {
-	patience := l.patience(&l.store, func(err error) bool { return isFatal(err) || errors.Is(err, ErrUnfinished) })
-	for len(b.items) > 0 {
-		var rejected []Poison
-		err := resilience.Forever(ctx, patience, l.logger, "sink", func(ctx context.Context) (err error) {
-			rejected, err = b.store(ctx)
-			return err
-		})
-		for _, p := range rejected {
-			restore(p.Record)
-		}
-		poison = append(poison, rejected...)
-		if !errors.Is(err, ErrUnfinished) || len(rejected) == 0 {
-			return poison, err
-		}
-		l.store.Observe(resilience.Outage{}) // it has answered
-		if err := l.judge(b, slices.Concat(b.poison, poison), rejected[len(rejected)-1].Record); err != nil {
-			return nil, &FatalError{err}
-		}
-		b.without(rejected)
-		b.store = l.sink.Prepare(ctx, b.items)
-	}
-	return poison, nil
-}
-
-// judge holds each partition's poison to the cap, record by record, before any
-// of it is dead-lettered: up to a record, or to the end of the batch if that
-// is nil. It goes on where it was.
-func (l *Loop) judge(b *batch, poison []Poison, last *kgo.Record) error {
-	if l.cfg.PoisonShare == 1 {
-		return nil
-	}
-	bad := make(map[*kgo.Record]string, len(poison))
-	for _, p := range poison {
-		bad[p.Record] = p.Reason
-	}
-	end := len(b.records)
-	if last != nil {
-		end = 1 + slices.IndexFunc(b.records, func(r record) bool { return r.Record == last })
-	}
-	for ; b.judged < end; b.judged++ {
-		rec := b.records[b.judged]
-		reason, isBad := bad[rec.Record]
-		if isBad && l.letters.Returning(rec.Record) {
-			continue // known to be bad, so it says nothing new of the topic
-		}
-		w := &rec.lease.window
-		w.add(l.cfg.PoisonWindow, isBad)
-		if isBad && w.over(l.cfg) {
-			return &PoisonCapError{rec.Topic, rec.Partition, w.poison, w.seen, reason}
-		}
-	}
-	return nil
-}
-
-// commitSync commits offsets and waits for the answer.
-func commitSync(ctx context.Context, client *kgo.Client, offsets map[string]map[int32]kgo.EpochOffset) error {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	var failed error
-	client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-		failed = err
-		if resp == nil {
-			return
-		}
-		for _, topic := range resp.Topics {
-			for _, p := range topic.Partitions {
-				failed = errors.Join(failed, kerr.ErrorForCode(p.ErrorCode))
-			}
-		}
-	})
-	if failed != nil {
-		return fmt.Errorf("committing offsets: %w", failed)
-	}
-	return nil
 }

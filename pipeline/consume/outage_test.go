@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
@@ -34,14 +35,14 @@ func TestAnOutageIsMeasured(t *testing.T) {
 	var now atomic.Value // what storing fails with
 	now.Store(fmt.Errorf("inserting: %w", answered{resilience.Unknown}))
 	var back atomic.Bool
-	m.onStore = func(context.Context, []consume.Item) error {
+	m.onStore = func(context.Context, []kgo.Record) error {
 		if back.Load() {
 			return nil
 		}
 		return now.Load().(error)
 	}
 	reg := prometheus.NewRegistry()
-	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m.identify, m, m)
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(t), reg, m, m)
 	require.NoError(t, err)
 	m.loop = loop
 	client := pipelinetest.Client(t, cluster, loop.Options()...)

@@ -18,7 +18,7 @@ func TestStoppingSettlesTheBatchInHand(t *testing.T) {
 	produce(t, cluster, 0, numbered(4)...)
 	m := newMember(t, seen)
 	blocked := newGate()
-	m.onStore = func(ctx context.Context, _ []consume.Item) error {
+	m.onStore = func(ctx context.Context, _ []kgo.Record) error {
 		_ = blocked.wait(t.Context())
 		select {
 		case <-ctx.Done(): // it had ten seconds left
@@ -67,7 +67,7 @@ func TestASinkThatHangsIsLeftAtTheStopTimeout(t *testing.T) {
 	m := newMember(t, seen)
 	m.cfg.StopTimeout = 50 * time.Millisecond
 	blocked := newGate()
-	m.onStore = func(ctx context.Context, _ []consume.Item) error { return blocked.wait(ctx) }
+	m.onStore = func(ctx context.Context, _ []kgo.Record) error { return blocked.wait(ctx) }
 	m.start(cluster)
 	<-blocked.arrived
 	m.stop()
@@ -84,7 +84,7 @@ func TestAFatalErrorStops(t *testing.T) {
 	fatal := &consume.FatalError{Err: errAway}
 	for name, prepare := range map[string]func(*member){
 		"sink": func(m *member) {
-			m.onStore = func(context.Context, []consume.Item) error { return fatal }
+			m.onStore = func(context.Context, []kgo.Record) error { return fatal }
 		},
 		"dead letters": func(m *member) {
 			m.onWrite = func(_ context.Context, poison []consume.Poison) ([]consume.Poison, error) { return poison, fatal }

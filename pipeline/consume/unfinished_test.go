@@ -21,26 +21,29 @@ type pieces struct {
 	asked int // how often
 }
 
-func (p *pieces) Prepare(_ context.Context, batch []consume.Item) consume.Store {
-	return func(ctx context.Context) ([]consume.Poison, error) { return p.Store(ctx, batch) }
+func (p *pieces) NewBatch() consume.Batch { return &piecesBatch{memberBatch{member: p.member}, p} }
+
+type piecesBatch struct {
+	memberBatch
+	sink *pieces
 }
 
-func (p *pieces) Store(ctx context.Context, batch []consume.Item) ([]consume.Poison, error) {
-	p.asked++
-	var poison []consume.Poison
-	for i, item := range batch {
-		if strings.HasPrefix(string(item.Record.Value), "refused") {
-			poison = append(poison, consume.Poison{Record: item.Record, Stage: consume.StageSink, Reason: "refused", Failed: time.Now()})
-			if len(poison) == 2 {
-				_, err := p.member.Store(ctx, slices.DeleteFunc(slices.Clone(batch[:i]), func(i consume.Item) bool { return strings.HasPrefix(string(i.Record.Value), "refused") }))
-				require.NoError(p.t, err)
-				return poison, consume.ErrUnfinished
-			}
+func (b *piecesBatch) Store(context.Context) ([]consume.Refused, error) {
+	if len(b.records) == 0 {
+		return nil, nil
+	}
+	b.sink.asked++
+	for i, refused := 0, 0; i < len(b.records); i++ {
+		if strings.HasPrefix(string(b.records[i].Value), "refused") {
+			refused++
+		}
+		if refused == 2 {
+			first := b.records[:i+1]
+			b.records = b.records[i+1:]
+			return b.store(first), consume.ErrUnfinished
 		}
 	}
-	more, err := p.member.Store(ctx, batch)
-	require.Len(p.t, more, len(poison))
-	return more, err
+	return b.store(b.records), nil
 }
 
 // TestPoisonThatComesInParts is all dead-lettered and nothing else, or stops
@@ -67,7 +70,7 @@ func TestPoisonThatComesInParts(t *testing.T) {
 			m := newMember(t, seen)
 			m.cfg.BatchRows, m.cfg.BatchAge, m.cfg.PoisonShare = 13, time.Minute, c.share
 			sink := &pieces{member: m}
-			loop, err := consume.New(m.cfg, pipelinetest.Logger(t), prometheus.NewRegistry(), m.identify, sink, m)
+			loop, err := consume.New(m.cfg, pipelinetest.Logger(t), prometheus.NewRegistry(), sink, m)
 			require.NoError(t, err)
 			client := pipelinetest.Client(t, cluster, append(loop.Options(), pipelinetest.Watch(seen.committing))...)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -84,7 +87,7 @@ func TestPoisonThatComesInParts(t *testing.T) {
 				cancel()
 				require.NoError(t, <-ended)
 				places := seen.letterPlaces()
-				slices.SortFunc(places, func(a, b at) int { return int(a.offset - b.offset) })
+				slices.SortFunc(places, func(a, b at) int { return int(a.Offset - b.Offset) })
 				require.Equal(t, []at{{0, 1}, {0, 2}, {0, 3}, {0, 4}, {0, 5}, {0, 7}, {0, 8}, {0, 9}, {0, 10}, {0, 11}}, places)
 			}
 			require.Equal(t, c.asked, sink.asked)

@@ -1,4 +1,4 @@
-// Package snapshot owns reading a topic from its beginning to where it ends at that moment.
+// Package snapshot owns reading what a topic has at a moment: all of it, or a range.
 package snapshot
 
 import (
@@ -61,6 +61,22 @@ func Read(ctx context.Context, client *kgo.Client, topic string, each func(*kgo.
 		}
 	}
 	return nil
+}
+
+// ReadRange calls each for every committed record of a partition that the topic still has between two offsets, from
+// the first one to the one before the second, in order.
+func ReadRange(ctx context.Context, client *kgo.Client, topic string, partition int32, from, to int64, each func(*kgo.Record) error) error {
+	detail, err := describe(ctx, client, topic)
+	if err != nil {
+		return err
+	}
+	starts, err := list(ctx, kadm.NewClient(client).ListStartOffsets, topic)
+	if err != nil {
+		return fmt.Errorf("finding the beginning of topic %s: %w", topic, err)
+	}
+	start, _ := starts.Lookup(topic, partition)
+	r := reader{client: client, topic: detail, partition: partition, at: max(from, start.Offset), end: to, each: each}
+	return r.read(ctx)
 }
 
 // list asks for offsets, again while a partition's leader is being elected or has not

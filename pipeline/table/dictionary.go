@@ -11,6 +11,10 @@ type lowCardinality struct{ *dictionary }
 
 func (c lowCardinality) append(v string) { c.put(v) }
 
+func (c lowCardinality) appendFrom(from values, keep []bool) {
+	c.putFrom(from.(lowCardinality).dictionary, keep)
+}
+
 // lowCardinalityNullable is one with nulls.
 type lowCardinalityNullable struct{ *dictionary }
 
@@ -20,6 +24,10 @@ func (c lowCardinalityNullable) append(v *string) {
 		return
 	}
 	c.put(*v)
+}
+
+func (c lowCardinalityNullable) appendFrom(from values, keep []bool) {
+	c.putFrom(from.(lowCardinalityNullable).dictionary, keep)
 }
 
 // dictionary has each text once and, a row, the text's number: in the Native
@@ -64,13 +72,47 @@ func (d *dictionary) add(text string) int {
 
 func (d *dictionary) put(v string) {
 	if v != d.texts[d.last-d.reserved+1] {
-		number, known := d.numbers[v]
-		if !known {
-			number = d.add(strings.Clone(v))
-		}
-		d.last = number
+		d.last = d.number(v)
 	}
 	d.key(d.last)
+}
+
+func (d *dictionary) number(text string) int {
+	number, known := d.numbers[text]
+	if !known {
+		number = d.add(strings.Clone(text))
+	}
+	return number
+}
+
+// putFrom puts those texts, and nulls, of another dictionary's rows that are to be kept.
+func (d *dictionary) putFrom(src *dictionary, keep []bool) {
+	const none = -1
+	numbers := make([]int, src.reserved-1+len(src.texts)) // by those of src
+	for i := src.reserved - 1; i < len(numbers); i++ {
+		numbers[i] = none
+	}
+	for row, k := range keep {
+		if !k {
+			continue
+		}
+		number := src.keyAt(row)
+		if numbers[number] == none {
+			numbers[number] = d.number(src.texts[number-src.reserved+1])
+		}
+		d.key(numbers[number])
+	}
+}
+
+func (d *dictionary) keyAt(row int) int {
+	switch at := row * d.width; d.width {
+	case 1:
+		return int(d.keys[at])
+	case 2:
+		return int(binary.LittleEndian.Uint16(d.keys[at:]))
+	default:
+		return int(binary.LittleEndian.Uint32(d.keys[at:]))
+	}
 }
 
 func (d *dictionary) key(number int) {
@@ -95,12 +137,8 @@ func appendKey(dst []byte, width, number int) []byte {
 // widen doubles the keys' width.
 func (d *dictionary) widen() {
 	wide := make([]byte, 0, 4*len(d.keys))
-	for i := 0; i < len(d.keys); i += d.width {
-		number := int(d.keys[i])
-		if d.width == 2 {
-			number = int(binary.LittleEndian.Uint16(d.keys[i:]))
-		}
-		wide = appendKey(wide, 2*d.width, number)
+	for row := range d.rows {
+		wide = appendKey(wide, 2*d.width, d.keyAt(row))
 	}
 	d.keys, d.width = wide, 2*d.width
 }

@@ -66,6 +66,18 @@ func (b *Block[E]) Append(e E) {
 	b.rows++
 }
 
+// AppendFrom adds those rows of another block of the same columns that are to be kept. keep has one entry for each of them.
+func (b *Block[E]) AppendFrom(from *Block[E], keep []bool) {
+	for i, c := range b.columns {
+		c.values.appendFrom(from.columns[i].values, keep)
+	}
+	for _, k := range keep {
+		if k {
+			b.rows++
+		}
+	}
+}
+
 // Rows is how many there are.
 func (b *Block[E]) Rows() int { return b.rows }
 

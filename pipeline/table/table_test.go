@@ -49,13 +49,43 @@ func read[V any](t *testing.T, typ string, values ...V) []any {
 		for _, v := range values {
 			b.Append(v)
 		}
-		_, rows := decoded(t, table.Native(b))
-		got = got[:0]
-		for _, row := range rows {
-			got = append(got, row[0])
-		}
+		got = only(t, b)
 	}
+	picked(t, typ, b, got)
 	return got
+}
+
+// only returns the values of a block's one column.
+func only[V any](t *testing.T, b *table.Block[V]) (values []any) {
+	t.Helper()
+	_, rows := decoded(t, table.Native(b))
+	for _, row := range rows {
+		values = append(values, row[0])
+	}
+	return values
+}
+
+// picked checks that some of a block's rows come over into another, none, all or every so many,
+// behind those of before.
+func picked[V any](t *testing.T, typ string, from *table.Block[V], values []any) {
+	t.Helper()
+	to := table.NewBlock(identity[V](typ))
+	for range 2 {
+		to.Reset()
+		var want []any
+		for _, every := range []int{len(values) + 1, 1, 2, 3} {
+			keep := make([]bool, len(values))
+			for i := range keep {
+				if keep[i] = (i+1)%every == 0; keep[i] {
+					want = append(want, values[i])
+				}
+			}
+			to.AppendFrom(from, keep)
+		}
+		require.Equal(t, want, only(t, to), typ)
+		require.Equal(t, len(want), to.Rows())
+	}
+	require.Equal(t, values, only(t, from), "what is picked from is as it was")
 }
 
 // TestValuesComeBack from every type that there is.

@@ -61,26 +61,22 @@ func (r *run) allocs() measurement {
 	}
 }
 
-// toRow returns what forecast-consumer does with a record: it reads it and checks it, and, once the ledger does not know it,
-// reads it again into the columns of the batch. reset begins a batch.
+// toRow returns what forecast-consumer does with a record: it reads it, checks it, and puts it into the columns of its
+// batch. reset begins a batch.
 func toRow() (row func(context.Context, *kgo.Record) error, reset func()) {
-	decoder := wire.NewDecoder(forecast.Schema, onlySchema{})
-	identified, stored := new(forecast.Forecast), new(forecast.Forecast)
-	identify, read := wire.NewScanner(decoder, identified), wire.NewScanner(decoder, stored)
+	e := new(forecast.Forecast)
+	scanner := wire.NewScanner(wire.NewDecoder(forecast.Schema, onlySchema{}), e)
 	content := table.NewBlock(consumerforecast.Columns)
 	ids := table.NewBlock([]table.Column[uuid.UUID]{table.Of("event_id", "UUID", func(id uuid.UUID) uuid.UUID { return id })})
 	row = func(ctx context.Context, rec *kgo.Record) error {
-		if err := identify.Scan(ctx, rec.Value); err != nil {
+		if err := scanner.Scan(ctx, rec.Value); err != nil {
 			return err
 		}
-		if err := event.Check(identified, rec.Key); err != nil {
+		if err := event.Check(e, rec.Key); err != nil {
 			return err
 		}
-		if err := read.Scan(ctx, rec.Value); err != nil {
-			return err
-		}
-		content.Append(stored)
-		ids.Append(identified.EventID)
+		content.Append(e)
+		ids.Append(e.EventID)
 		return nil
 	}
 	return row, func() { content.Reset(); ids.Reset() }

@@ -22,7 +22,7 @@ type Config struct {
 	Quick  bool     `name:"quick" help:"Fewer events and rounds, to end within three minutes. Figures of such a run vary more."`
 	Only   []string `name:"only" placeholder:"NAME" help:"Names of the figures to measure instead of all, as in the report."`
 	Rounds int      `name:"rounds" help:"Rounds; 5, or 2 with --quick."`
-	Events int      `name:"events" help:"Forecast events of a measurement; 1,000,000, or 200,000 with --quick. There are a third as many people."`
+	Events int      `name:"events" help:"Forecast events of a measurement; 1,000,000, or 400,000 with --quick. There are a third as many people."`
 	Ledger int      `name:"ledger" help:"Events that are in the ledger before, where a large ledger is measured; 50,000,000."`
 
 	Dir     string `name:"dir" default:"build/bench" type:"path" help:"Folder of the run's data and logs; emptied first."`
@@ -65,7 +65,7 @@ type size struct {
 // sizes by Config.Quick.
 var sizes = map[bool]size{
 	false: {rounds: 5, events: 1_000_000, ledger: 50_000_000, fresh: 20 * time.Second},
-	true:  {rounds: 2, events: 200_000, ledger: 50_000_000, fresh: 6 * time.Second, enough: 100 * time.Second},
+	true:  {rounds: 2, events: 400_000, ledger: 50_000_000, fresh: 6 * time.Second, enough: 100 * time.Second},
 }
 
 // run is a run under way.

@@ -20,11 +20,29 @@ import (
 	"github.com/revstream/revstream/deploy/local/bench/workload"
 )
 
+// TestARateIsTakenWhereThereIsMoreToRead: a batch that is stored at the end has no other beside it to be filled,
+// and a rate up to there was too good by a tenth.
+func TestARateIsTakenWhereThereIsMoreToRead(t *testing.T) {
+	t.Parallel()
+	at := func(records ...float64) (samples []sample) {
+		for _, n := range records {
+			samples = append(samples, sample{records: n})
+		}
+		return samples
+	}
+	first, last := steady(at(50, 150, 250, 350, 400), 400)
+	require.Equal(t, []sample{{records: 50}, {records: 250}}, []sample{first, last})
+	first, last = steady(at(50, 250, 300, 400), 400) // a look came too late for one
+	require.Equal(t, first, last)
+	first, last = steady(at(400), 400)
+	require.Equal(t, first, last)
+}
+
 // TestABoundedRunMeasures lets the real programs work, on few events: what is looked at is that all is counted, not how fast
 // it went.
 func TestABoundedRunMeasures(t *testing.T) {
 	t.Parallel()
-	const events = 150_000 // five batches, so that a late look still sees two of them
+	const events = 300_000 // five batches, so that a late look still sees two of them
 	path := filepath.Join(t.TempDir(), "made", "bench.json")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bench"), "run", "--only="+InsertShareForecast+","+AllocsPerEvent,
 		"--rounds=1", "--events="+strconv.Itoa(events), "--dir="+filepath.Join(t.TempDir(), "bench"), "--out="+path)

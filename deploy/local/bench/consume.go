@@ -96,7 +96,7 @@ func folderSize(dir string) (total int64, err error) {
 // rows that the tables of an entity have to have when a consumer is through: current counts keys, ledger those of the topic.
 type rows struct{ current, history, ledger int64 }
 
-// consumed is what a consumer did with a full topic, from the first batch that it settled to the last.
+// consumed is what a consumer did with a full topic, between two looks in its midst.
 type consumed struct {
 	rate    float64 // records a second
 	seconds float64
@@ -162,8 +162,8 @@ func (r *run) consume(ctx context.Context, c consumption) (result consumed, err 
 	result = summary(first, last)
 	result.start, result.rss = first.at.Sub(begun).Seconds(), process.PeakMemory(p.PID())
 	inserts := metrics.Sum("revstream_clickhousesink_insert_seconds_count", `entity="`+entity.Name+`"`)
-	result.mallocs = metrics.Sum("go_memstats_mallocs_total") / last.records
-	result.inserts = inserts / last.records * 1e6
+	result.mallocs = metrics.Sum("go_memstats_mallocs_total") / float64(c.topic.records)
+	result.inserts = inserts / float64(c.topic.records) * 1e6
 	result.rows = float64(c.want.current) / (inserts / 3)
 	if err := r.rig.Stop(ctx, p); err != nil {
 		return result, err
@@ -174,26 +174,48 @@ func (r *run) consume(ctx context.Context, c consumption) (result consumed, err 
 	return result, r.check(ctx, entity, c.want)
 }
 
-// watch waits for the first settled batch and for the last.
+// watch looks at a consumer until it has settled the whole topic, and returns two looks between which it worked as it would in
+// the midst of a longer topic: each batch that it stored in between, it also filled the next one beside.
 func (r *run) watch(ctx context.Context, p *process.Process, addr string, topic *loaded) (first, last sample, err error) {
+	var samples []sample // one each time that batches were settled
+	settled := 0.0
 	err = rig.Poll(ctx, p, sampleEvery, func(ctx context.Context) (bool, error) {
 		metrics, err := r.scraper.Scrape(ctx, addr)
 		if err != nil {
 			return false, nil //nolint:nilerr // it does not listen yet; whether it has ended, Poll looks
 		}
 		records := metrics.Sum("revstream_consume_records_total", `topic="`+topic.entity.Topic+`"`)
-		if records == last.records {
+		if records == settled {
 			return false, nil
 		}
-		if last, err = r.sample(p, topic, records); first.records == 0 {
-			first = last
-		}
+		settled = records
+		s, err := r.sample(p, topic, records)
+		samples = append(samples, s)
 		return records >= float64(topic.records), err
 	})
-	if err == nil && first == last {
-		err = fmt.Errorf("%s settled all %d records as one batch: there is no time to take between two; use more --events", p.Name(), topic.records)
+	if err != nil {
+		return first, last, err
+	}
+	if first, last = steady(samples, float64(topic.records)); first == last {
+		err = fmt.Errorf("%s settled all %d records in %d batches: there is no time to take between two; use more --events", p.Name(), topic.records, len(samples))
 	}
 	return first, last, err
+}
+
+// steady picks the first sample, and the last one at which there was more left to read than was in the largest batch: after
+// that one, batches were stored with less or nothing to do beside.
+func steady(samples []sample, all float64) (first, last sample) {
+	first, last = samples[0], samples[0]
+	largest := first.records
+	for i := 1; i < len(samples); i++ {
+		largest = max(largest, samples[i].records-samples[i-1].records)
+	}
+	for _, s := range samples {
+		if all-s.records >= largest {
+			last = s
+		}
+	}
+	return first, last
 }
 
 func (r *run) sample(p *process.Process, topic *loaded, records float64) (s sample, err error) {

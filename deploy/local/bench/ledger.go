@@ -17,7 +17,7 @@ const (
 	ledgerStep = 150_000
 	// The measurement with late versions, each of which is in another place of the ledger, reads a fifth of the events, but
 	// no fewer than some batches.
-	scatteredShare, scatteredLeast = 5, 100_000
+	scatteredShare, scatteredLeast = 5, 250_000
 	// filled is the table that keeps the large ledger from round to round.
 	filled = "bench_ledger"
 )

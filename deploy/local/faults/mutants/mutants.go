@@ -29,7 +29,7 @@ type edit struct{ file, old, new string }
 var All = []Mutant{
 	{
 		Name: "offsets-first", Mistake: "offsets are committed before the inserts", Shows: "lost",
-		edits: []edit{{"pipeline/consume/loop.go", "\tpoison := b.poison\n", "\tpoison := b.poison\n\t_ = l.leases.commit(ctx, client, b.ends)\n"}},
+		edits: []edit{{"pipeline/consume/settle.go", "\tstart := time.Now()\n", "\tstart := time.Now()\n\t_ = l.leases.commit(ctx, client, b.shares)\n"}},
 	},
 	{
 		Name: "ledger-first", Mistake: "the ledger is written before the tables", Shows: "lost",
@@ -41,7 +41,7 @@ var All = []Mutant{
 	{
 		Name: "no-dedupe", Mistake: "the history is a plain MergeTree and nobody asks the ledger", Shows: "doubled",
 		edits: []edit{
-			{"pipeline/clickhousesink/ledger.go", "\tif len(items) == 0 {\n", "\tif len(items) >= 0 {\n"},
+			{"pipeline/clickhousesink/sink.go", "\tfresh := s.without(r, known)\n", "\tfresh := s.without(r, nil)\n\t_ = known\n"},
 			{"consumers/migrations/00001_forecast.sql", "ENGINE = ReplacingMergeTree\nORDER BY (forecast_id", "ENGINE = MergeTree\nORDER BY (forecast_id"},
 			{"consumers/migrations/00002_people.sql", "ENGINE = ReplacingMergeTree\nORDER BY (person_id", "ENGINE = MergeTree\nORDER BY (person_id"},
 		},
@@ -57,12 +57,12 @@ var All = []Mutant{
 		Name: "outage-is-poison", Mistake: "a batch is dead-lettered when the database is away", Shows: "dlq_wrong",
 		edits: []edit{
 			{
-				"pipeline/consume/loop.go", "\t\t\trejected, err = b.store(ctx)\n\t\t\treturn err\n",
-				"\t\t\tif rejected, err = b.store(ctx); err != nil {\n\t\t\t\tfor _, item := range b.items {\n" +
-					"\t\t\t\t\trejected = append(rejected, Poison{Record: item.Record, Stage: StageSink, Reason: \"sink_rejected\", Failed: time.Now()})\n" +
+				"pipeline/consume/settle.go", "\t\t\trefused, err = b.events.Store(ctx)\n\t\t\treturn err\n",
+				"\t\t\tif refused, err = b.events.Store(ctx); err != nil {\n\t\t\t\tfor _, e := range b.records {\n" +
+					"\t\t\t\t\trefused = append(refused, Refused{Place: b.place(e), Reason: \"sink_rejected\", Failed: time.Now()})\n" +
 					"\t\t\t\t}\n\t\t\t}\n\t\t\treturn nil\n",
 			},
-			{"pipeline/consume/loop.go", "\tif l.cfg.PoisonShare == 1 {\n", "\tif l.cfg.PoisonShare <= 1 {\n"}, // the cap would stop it
+			{"pipeline/consume/settle.go", "\tif l.cfg.PoisonShare == 1 {\n", "\tif l.cfg.PoisonShare <= 1 {\n"}, // the cap would stop it
 		},
 	},
 }

@@ -1,0 +1,42 @@
+package snapshot_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/snapshot"
+)
+
+// TestARangeIsReadFromItsFirstOffsetToBeforeItsLast, as far as the topic still has it.
+func TestARangeIsReadFromItsFirstOffsetToBeforeItsLast(t *testing.T) {
+	t.Parallel()
+	_, client := setup(t, 1)
+	c := client()
+	tx := client(kgo.TransactionalID("tx"))
+	produce(t, c, "0", "1", "2")
+	require.NoError(t, tx.BeginTransaction())
+	produce(t, tx, "aborted")
+	require.NoError(t, tx.EndTransaction(t.Context(), kgo.TryAbort))
+	produce(t, c, "5", "6", "7")
+	ranged := func(from, to int64) (values []string) {
+		require.NoError(t, snapshot.ReadRange(t.Context(), c, topic, 0, from, to, func(r *kgo.Record) error {
+			require.Equal(t, fmt.Sprint(r.Offset), string(r.Value))
+			values = append(values, string(r.Value))
+			return nil
+		}))
+		return values
+	}
+	require.Equal(t, []string{"1", "2", "5", "6"}, ranged(1, 7))
+	require.Equal(t, []string{"7"}, ranged(7, 8))
+	require.Empty(t, ranged(3, 5), "an aborted record and its marker")
+
+	_, err := kadm.NewClient(c).DeleteRecords(t.Context(), kadm.Offsets{topic: {0: {Topic: topic, At: 6}}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"6"}, ranged(1, 7))
+	require.Empty(t, ranged(1, 3))
+	require.ErrorIs(t, snapshot.ReadRange(t.Context(), c, "missing", 0, 0, 1, nil), snapshot.ErrNoTopic)
+}
