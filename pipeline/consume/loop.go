@@ -82,6 +82,9 @@ func (l *Loop) Options() []kgo.Opt {
 		// A new group, and one whose offset has left the log, begins with what
 		// the topic still has.
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		// Each fetch asks for all partitions, and begins with another one. In a session, a broker that first looks at what
+		// has moved would let partitions wait until the others are read to their ends.
+		kgo.DisableFetchSessions(),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchBytes/4),
 		kgo.MetadataMaxAge(metadataAge),
