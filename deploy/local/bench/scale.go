@@ -157,7 +157,8 @@ func (r *run) group(ctx context.Context, topic *loaded, partitions int32, size i
 	return r.check(ctx, topic.entity, rows{topic.records, topic.records, topic.records})
 }
 
-// watchGroup waits until so many members are at work, and then until all is settled. It returns events/s and commits/s in between.
+// watchGroup waits until so many members are at work, and then until all is committed. It returns events/s and commits/s in
+// between. The members' counters do not say when that is: what a partition's old and new owner have both read, both count.
 func (r *run) watchGroup(ctx context.Context, topic *loaded, members []*member, busy int) (rate, commits float64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, consumePatience, fmt.Errorf("the group was not through the topic after %s %s", consumePatience, r.logs()))
 	defer cancel()
@@ -176,13 +177,17 @@ func (r *run) watchGroup(ctx context.Context, topic *loaded, members []*member, 
 		if begun.IsZero() && working >= busy {
 			begun, before = time.Now(), now
 		}
-		return now.records >= float64(topic.records), nil
+		if now.records < float64(topic.records) {
+			return false, nil
+		}
+		committed, err := topic.broker.Committed(ctx, topic.entity.Group, topic.entity.Topic)
+		return err == nil && committed.Sum() >= topic.records, err
 	})
 	if err == nil && (begun.IsZero() || now == before) {
 		err = errors.New("the topic was read before all members were at work; use more --events")
 	}
 	seconds := time.Since(begun).Seconds()
-	return (now.records - before.records) / seconds, (now.batches - before.batches) / seconds, err
+	return (float64(topic.records) - before.records) / seconds, (now.batches - before.batches) / seconds, err
 }
 
 // look reads what a member has done; one that does not listen yet has done nothing.

@@ -89,6 +89,20 @@ func (b *Broker) Ends(ctx context.Context, topic string) (Offsets, error) {
 	return ends, nil
 }
 
+// Committed are a group's offsets on a topic.
+func (b *Broker) Committed(ctx context.Context, group, topic string) (Offsets, error) {
+	fetched, err := b.admin.FetchOffsetsForTopics(ctx, group, topic)
+	if err == nil {
+		err = fetched.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the offsets of %s: %w", group, err)
+	}
+	committed := make(Offsets)
+	fetched.Each(func(o kadm.OffsetResponse) { committed[o.Partition] = o.At })
+	return committed, nil
+}
+
 // Resize makes a topic anew, with so many partitions. What is in it is gone.
 func (b *Broker) Resize(ctx context.Context, topic string, partitions int32) error {
 	deleted, err := b.admin.DeleteTopics(ctx, topic)
@@ -142,9 +156,9 @@ type Arrival struct {
 
 // Arrivals reads the keys of a topic's first n records, by answers of as many bytes as consumers ask for.
 func (b *Broker) Arrivals(ctx context.Context, topic string, n int) ([]Arrival, error) {
-	const answer = 1 << 20
+	const answer = 1 << 19
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.ClientID("bench-order"), kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(answer), kgo.FetchMaxPartitionBytes(answer/4))
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(answer), kgo.FetchMaxPartitionBytes(answer/4), kgo.DisableFetchSessions())
 	if err != nil {
 		return nil, fmt.Errorf("connecting to read the order of %s: %w", topic, err)
 	}
