@@ -21,6 +21,7 @@ import (
 // TestRefusedRecordsAreReadAgainWhenKafkaIsBack: nothing is committed before, and the loop says what it waits for.
 func TestRefusedRecordsAreReadAgainWhenKafkaIsBack(t *testing.T) {
 	t.Parallel()
+	pipelinetest.NeedKfake(t)
 	cluster, seen := broker(t, 2)
 	produce(t, cluster, 0, "good-0", "refused-1", "good-2", "refused-3")
 	produce(t, cluster, 1, "refused-0")
