@@ -19,8 +19,8 @@ type Sink interface {
 	NewBatch() Batch
 }
 
-// Batch is events on their way into a sink. Its methods are called one after the other, while
-// another batch's are.
+// Batch is events on their way into a sink. It is filled, and then stored. One batch is filled
+// while another is stored; no two are filled, and no two stored, at the same time.
 type Batch interface {
 	// Add takes the event of a record, and keeps nothing of the record itself. An error with a
 	// method Reason() string says that there will never be a valid event in it; any other

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -423,4 +424,33 @@ func TestALetterHasTheRecordsHeaders(t *testing.T) {
 		require.Equal(t, "key of "+value, string(rec.Key))
 		require.Equal(t, []kgo.RecordHeader{{Key: "of", Value: []byte(value)}, {Key: "null"}}, rec.Headers)
 	}
+}
+
+// TestPartitionsAreReadEvenly: in a fetch session kfake answers first with what moved in the fetch before, and the partitions
+// that had no room in that answer had none until the others were read to their ends.
+func TestPartitionsAreReadEvenly(t *testing.T) {
+	t.Parallel()
+	pipelinetest.NeedKfake(t) // how an answer is filled is the broker's matter
+	const partitions, each = 6, 20
+	cluster, seen := broker(t, partitions)
+	random := rand.NewChaCha8([32]byte{5})
+	for i := range each * partitions {
+		value := make([]byte, 100_000) // as it does not compress, one answer has no room for all partitions
+		_, _ = random.Read(value)      // which cannot fail
+		produce(t, cluster, int32(i%partitions), "v"+string(value))
+	}
+	m := newMember(t, seen)
+	m.cfg.MaxValueBytes = 1 << 20
+	read := make([]int, partitions)
+	least := -1 // of the others, when the first partition was through
+	m.onDecode = func(_ context.Context, rec *kgo.Record) error {
+		if read[rec.Partition]++; read[rec.Partition] == each && least < 0 {
+			least = slices.Min(read)
+		}
+		return nil
+	}
+	m.start(cluster)
+	committedAre(t, seen, map[int32]int64{0: each, 1: each, 2: each, 3: each, 4: each, 5: each})
+	m.stop()
+	require.Positive(t, least)
 }
