@@ -55,6 +55,17 @@ type ExportRun struct {
 	Truncated     bool       `avro:"truncated"`
 	Outcome       Outcome    `avro:"outcome"`
 	Error         *string    `avro:"error"`
+
+	Jobs               int64   `avro:"jobs"`
+	RowsTruncated      bool    `avro:"rows_truncated"`
+	CellsTruncated     bool    `avro:"cells_truncated"`
+	Empty              bool    `avro:"empty"`
+	TimePeriodReceived *string `avro:"time_period_received"`
+	PeriodGap          bool    `avro:"period_gap"`
+	UnknownUsers       int64   `avro:"unknown_users"`
+	UnknownFields      int64   `avro:"unknown_fields"`
+	RowsPrevious       *int64  `avro:"rows_previous"`
+	UnusualCount       bool    `avro:"unusual_count"`
 }
 
 // Head implements event.Event.
@@ -81,8 +92,8 @@ func (r *ExportRun) Validate() error {
 	if r.OfEntity == "" {
 		errs = append(errs, errors.New("entity is empty"))
 	}
-	if min(r.RowsExpected, r.RowsPublished, r.RowsUnchanged, r.RowsRejected) < 0 {
-		errs = append(errs, errors.New("a count of rows is negative"))
+	if min(r.RowsExpected, r.RowsPublished, r.RowsUnchanged, r.RowsRejected, r.Jobs, r.UnknownUsers, r.UnknownFields) < 0 {
+		errs = append(errs, errors.New("a count is negative"))
 	}
 	if err := event.CheckTimes(event.Moment{Name: "window_start", Time: r.WindowStart}, event.Moment{Name: "window_end", Time: r.WindowEnd},
 		event.Moment{Name: "requested_at", Time: &r.RequestedAt}, event.Moment{Name: "started_at", Time: r.StartedAt},
