@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/revstream/revstream/pipeline/consume"
 )
 
 // prefix of the headers that a dead letter adds. The headers of a replay have
@@ -41,6 +43,10 @@ const (
 
 // Suffix of a dead-letter topic.
 const Suffix = ".dlq"
+
+// StageProduce is the stage of a record of a source that never became an event. Its original was on no topic: partition
+// and offset are -1, and its value is what the source sent.
+const StageProduce consume.Stage = "produce"
 
 // ErrNotALetter is returned by Parse for a record without the headers of a
 // dead letter.

@@ -56,7 +56,7 @@ func (w *Writer) Write(ctx context.Context, poison []consume.Poison) (left []con
 	records := make([]*kgo.Record, len(poison))
 	origins := make(map[*kgo.Record]consume.Poison, len(poison))
 	for i, p := range poison {
-		records[i] = w.letter(p)
+		records[i] = w.Record(p)
 		origins[records[i]] = p
 		topic = records[i].Topic
 	}
@@ -120,9 +120,9 @@ func (w *Writer) Returning(rec *kgo.Record) bool {
 	return slices.ContainsFunc(rec.Headers, func(h kgo.RecordHeader) bool { return h.Key == headerReplays })
 }
 
-// letter makes the record of a dead letter. Of the original's headers all are
+// Record makes the record of a dead letter, for who sends it by a client of its own. Of the original's headers all are
 // kept but the dlq-* ones of an earlier replay, which the new ones replace.
-func (w *Writer) letter(p consume.Poison) *kgo.Record {
+func (w *Writer) Record(p consume.Poison) *kgo.Record {
 	rec := p.Record
 	kept := make([]kgo.RecordHeader, 0, len(rec.Headers)+16)
 	earlier := make(map[string]string)

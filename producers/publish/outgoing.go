@@ -57,7 +57,7 @@ func (o *outgoing) write(e event.Event) error {
 		{Key: event.HeaderCorrelationID, Value: w.cut()},
 	}
 	o.record = kgo.Record{Topic: o.publisher.topic, Key: key, Value: value, Headers: o.headers[:]}
-	if size, most := o.size(), o.publisher.maxBytes; size > most {
+	if size, most := sizeOf(&o.record), o.publisher.maxBytes; size > most {
 		return fmt.Errorf("%d bytes, of %d that a batch may have", size, most)
 	}
 	return nil
@@ -89,11 +89,11 @@ func (w *writer) cut() []byte {
 	return part
 }
 
-// size is what the record needs in a batch of its own, uncompressed, or a little more.
-func (o *outgoing) size() int {
+// sizeOf is what a record needs in a batch of its own, uncompressed, or a little more.
+func sizeOf(record *kgo.Record) int {
 	const batch, varints = 80, 10 // what stands around records, and before each text
-	size := batch + len(o.record.Key) + len(o.record.Value) + 2*varints
-	for _, h := range o.headers {
+	size := batch + len(record.Key) + len(record.Value) + 2*varints
+	for _, h := range record.Headers {
 		size += len(h.Key) + len(h.Value) + 2*varints
 	}
 	return size

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/snapshot"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
@@ -29,6 +30,7 @@ type Config struct {
 	SchemaFile string // file of the topic's schema, such as "forecast.v1.avsc"; required
 	// Register makes the schema the subject's newest version if it is not one yet. Otherwise it must be there already.
 	Register bool
+	Version  string // of the program, which its dead letters name
 }
 
 const zstdFastest = 1 // as the zstd package of kgo's counts its levels
@@ -46,7 +48,9 @@ type Publisher struct {
 	client            *kgo.Client
 	encoder           *wire.Encoder
 	source, version   []byte // headers that all events share
+	letters           *deadletter.Writer
 	published, failed prometheus.Counter
+	rejected          prometheus.Counter
 	maxBytes          int         // of a record with all that is around it
 	answered          func(error) // end, for every event of Publish
 
@@ -86,12 +90,17 @@ func Open(ctx context.Context, cfg Config, client *kgo.Client, registry *wire.Re
 	if err != nil {
 		return nil, err
 	}
+	rejected, err := counter(reg, "revstream_publish_rejections_total", "Records of the source that the brokers have acknowledged as dead letters.", cfg.Topic)
+	if err != nil {
+		return nil, err
+	}
 	logger.DebugContext(ctx, "publisher opened", "topic", cfg.Topic, "schema_id", registered.ID, "schema_version", registered.Version)
 	maxBatch, _ := client.OptValue(kgo.ProducerBatchMaxBytes).(int32)
 	p := &Publisher{
 		topic: cfg.Topic, schemaFile: cfg.SchemaFile, schemaID: registered.ID, source: []byte(cfg.Source), version: []byte(registered.String()),
 		client: client, encoder: wire.NewEncoder(schema, registered.ID),
-		published: published, failed: failed, maxBytes: int(maxBatch),
+		letters:   deadletter.NewWriter(client, "", cfg.Version), // no consumer group
+		published: published, failed: failed, rejected: rejected, maxBytes: int(maxBatch),
 	}
 	p.answered = p.end
 	return p, nil

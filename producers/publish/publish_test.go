@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/pipeline/snapshot"
 	"github.com/revstream/revstream/producers/publish"
@@ -31,7 +33,7 @@ func open(t *testing.T, cluster *pipelinetest.Cluster, register bool, opts ...kg
 	registry, err := wire.NewRegistry(pipelinetest.Registry(t))
 	require.NoError(t, err)
 	reg := prometheus.NewRegistry()
-	cfg := publish.Config{Topic: schemas.ExportRunsTopic, Source: "/clari", SchemaFile: exportrun.SchemaFile, Register: register}
+	cfg := publish.Config{Topic: schemas.ExportRunsTopic, Source: "/clari", SchemaFile: exportrun.SchemaFile, Register: register, Version: "v1.2"}
 	client := pipelinetest.Client(t, cluster, opts...)
 	p, err := publish.Open(t.Context(), cfg, client, registry, reg, slog.New(slog.DiscardHandler))
 	return p, registry, reg, err
@@ -206,4 +208,52 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	require.EqualError(t, err, "revenue.export-runs.v1: topic does not exist: create it with `provision`")
 	_, _, _, err = open(t, pipelinetest.Kafka(t, 1, schemas.ExportRunsTopic), false)
 	require.ErrorContains(t, err, schemas.Subject(schemas.ExportRunsTopic))
+}
+
+// TestARejectedRecordIsADeadLetter, whole if a topic can hold it, and acknowledged by the next Flush.
+func TestARejectedRecordIsADeadLetter(t *testing.T) {
+	t.Parallel()
+	dlq := schemas.DLQTopic(schemas.ExportRunsTopic)
+	cluster := pipelinetest.Kafka(t, 1, schemas.ExportRunsTopic, dlq)
+	p, _, reg, err := open(t, cluster, true)
+	require.NoError(t, err)
+	reason := errors.Join(errors.New(`field "a" is no number`), errors.New(`field "b" is missing`))
+	raw := []byte(`{"id":7,"a":"x"}`)
+	require.NoError(t, p.Reject(t.Context(), publish.Rejection{Key: "clari:7", Raw: raw, Reason: "validation", Err: reason, CorrelationID: "run"}))
+	require.NoError(t, p.Flush(t.Context()))
+	require.NoError(t, p.Reject(t.Context(), publish.Rejection{Raw: []byte(strings.Repeat("x", 2<<20)), Reason: "too_large", Err: reason}))
+	require.NoError(t, p.Flush(t.Context()))
+
+	records := pipelinetest.ReadAll(t, cluster, dlq)
+	require.Len(t, records, 2)
+	letter, err := deadletter.Parse(records[0])
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), letter.LastFailure, time.Minute)
+	require.Equal(t, letter.LastFailure, letter.Timestamp)
+	require.Equal(t, deadletter.Letter{
+		Topic: schemas.ExportRunsTopic, OriginalPartition: -1, OriginalOffset: -1, Timestamp: letter.Timestamp,
+		Key: []byte("clari:7"), Value: raw,
+		Headers: []kgo.RecordHeader{
+			{Key: "ce_source", Value: []byte("/clari")}, {Key: "content-type", Value: []byte("application/json")},
+			{Key: "correlation-id", Value: []byte("run")},
+		},
+		Reason: "validation", Message: `field "a" is no number; field "b" is missing`, Stage: "produce", Version: "v1.2",
+		Attempts: 1, FirstFailure: letter.LastFailure, LastFailure: letter.LastFailure, CorrelationID: "run",
+	}, letter)
+	huge, err := deadletter.Parse(records[1])
+	require.NoError(t, err)
+	require.Empty(t, huge.Value)
+	require.Nil(t, huge.Key)
+	require.Contains(t, huge.Message, "its 2097152 bytes are too large for a topic and were left out")
+	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP revstream_publish_rejections_total Records of the source that the brokers have acknowledged as dead letters.
+# TYPE revstream_publish_rejections_total counter
+revstream_publish_rejections_total{topic="revenue.export-runs.v1"} 2
+`), "revstream_publish_rejections_total"))
+
+	refuse(cluster, func() bool { return true })
+	require.NoError(t, p.Reject(t.Context(), publish.Rejection{Raw: raw, Reason: "validation", Err: reason}))
+	err = p.Flush(t.Context())
+	require.ErrorIs(t, err, kerr.TopicAuthorizationFailed)
+	require.ErrorContains(t, err, dlq)
 }
