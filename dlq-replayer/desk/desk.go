@@ -82,6 +82,8 @@ func newEntry(rec *kgo.Record, states decided) Entry {
 			Partition: rec.Partition, Offset: rec.Offset, Topic: id.Topic, Reason: ReasonNotALetter,
 			Key: rec.Key, Value: rec.Value, Headers: rec.Headers, LastFailure: rec.Timestamp,
 		}
+	case letter.Stage == string(deadletter.StageProduce):
+		e.Flaw = "it is what the source sent and was never an event: the source's next change brings it anew"
 	case letter.Topic != id.Topic:
 		// Whoever may write to a dead-letter topic must not thereby write to any other.
 		e.Flaw = "its header names a topic that this is not the dead-letter topic of"

@@ -247,11 +247,15 @@ func TestOnlyCommittedRecordsCount(t *testing.T) {
 	require.Equal(t, []string{"key-0", "key-1"}, keys(entries(t, newDesk(t, cluster), Selection{})))
 }
 
-// TestFlawedLettersAreSkipped: what is no dead letter, and what would write to another topic than its own.
+// TestFlawedLettersAreSkipped: what is no dead letter, what would write to another topic than its own, and what was
+// never an event. The others of their batch get through.
 func TestFlawedLettersAreSkipped(t *testing.T) {
 	t.Parallel()
 	cluster := pipelinetest.Kafka(t, 1, topics...)
 	write(t, cluster, poison(schemas.ForecastTopic, 0, "validation"))
+	source := poison(schemas.PeopleTopic, 1, "malformed")
+	source.Stage, source.Record.Partition, source.Record.Offset = deadletter.StageProduce, -1, -1
+	write(t, cluster, source, poison(schemas.PeopleTopic, 2, "validation"))
 	misled := pipelinetest.ReadAll(t, cluster, forecastDLQ)[0]
 	misled.Topic = peopleDLQ
 	require.NoError(t, pipelinetest.Client(t, cluster).ProduceSync(t.Context(), misled,
@@ -259,11 +263,13 @@ func TestFlawedLettersAreSkipped(t *testing.T) {
 	d := newDesk(t, cluster)
 	report, err := d.Replay(t.Context(), Order{Selection: Selection{Topics: []string{schemas.PeopleTopic}}})
 	require.NoError(t, err)
-	require.Zero(t, report.Replayed)
-	require.Equal(t, 2, report.Skipped.Letters)
+	require.Equal(t, 3, report.Skipped.Letters)
+	require.Contains(t, report.Skipped.Why, "it is what the source sent and was never an event: the source's next change brings it anew")
 	require.Equal(t, []string{"stray"}, keys(entries(t, d, Selection{Reasons: []string{ReasonNotALetter}})))
 	require.Empty(t, pipelinetest.ReadAll(t, cluster, schemas.ForecastTopic))
-	require.Empty(t, pipelinetest.ReadAll(t, cluster, schemas.PeopleTopic))
+	replayed := pipelinetest.ReadAll(t, cluster, schemas.PeopleTopic)
+	require.Len(t, replayed, 1)
+	require.Equal(t, "key-2", string(replayed[0].Key))
 }
 
 // TestALetterThatItsTopicRefusesStandsAlone: the others of its batch get through.

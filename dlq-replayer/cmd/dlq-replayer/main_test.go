@@ -128,6 +128,42 @@ func TestShow(t *testing.T) {
 	require.ErrorContains(t, err, "SCHEMA_REGISTRY_URL")
 }
 
+// TestWhatTheSourceSent is shown without what it says, and not replayed; the others are.
+func TestWhatTheSourceSent(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	writer := deadletter.NewWriter(pipelinetest.Client(t, b.cluster, deadletter.Options()...), "", "v1")
+	var letters []consume.Poison
+	for _, raw := range []string{`{"id":7,"first_name":{"is":["Zebedee"]},"starred":true,"title":null}`, `{"first_name":"Zebedee`} {
+		rec := &kgo.Record{Topic: schemas.PeopleTopic, Partition: -1, Offset: -1, Timestamp: version, Key: []byte("salesloft:7"), Value: []byte(raw)}
+		letters = append(letters, consume.Poison{Record: rec, Stage: deadletter.StageProduce, Reason: "malformed", Message: "a field is wrong", Failed: version})
+	}
+	_, err := writer.Write(t.Context(), letters)
+	require.NoError(t, err)
+
+	text, err := b.run(t, &listCommand{filters: filters{Reasons: []string{"malformed"}}})
+	require.NoError(t, err)
+	require.Contains(t, text, "2 open: malformed=2")
+	text, err = b.run(t, &showCommand{ID: id(3), RegistryURL: secret.Ref(b.registry)})
+	require.NoError(t, err)
+	for _, want := range []string{"was never an event", "Producer", "Meant for", "as the source sent it", `"id": "[masked]"`, `"starred": true`, `"title": null`} {
+		require.Contains(t, text, want)
+	}
+	require.NotContains(t, text, "Zebedee")
+	text, err = b.run(t, &showCommand{ID: id(3), RegistryURL: secret.Ref(b.registry), Reveal: true})
+	require.NoError(t, err)
+	require.Contains(t, text, "Zebedee")
+	text, err = b.run(t, &showCommand{ID: id(4), RegistryURL: secret.Ref(b.registry), JSON: true})
+	require.NoError(t, err)
+	require.Contains(t, text, `"undecodable":"corrupt_value: it is not JSON"`)
+	require.NotContains(t, text, `"hex"`)
+
+	text, err = b.run(t, &replayCommand{Yes: true})
+	require.ErrorContains(t, err, "2 of 5")
+	require.Contains(t, text, "replayed=3 skipped=2 failed=0\n")
+	require.Contains(t, text, "never an event")
+}
+
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
 	"github.com/revstream/revstream/dlq-replayer/payload"
+	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -96,24 +98,40 @@ func (c *showCommand) detail(ctx context.Context, e desk.Entry, reader *payload.
 	for _, h := range l.Headers {
 		shown.Headers = append(shown.Headers, header{h.Key, string(h.Value)})
 	}
-	doc, err := reader.Read(ctx, l.Value)
+	plain := headerBytes // of the value
+	var err error
+	if l.Stage == string(deadletter.StageProduce) {
+		plain = 0
+		shown.Value, err = payload.SourceJSON(l.Value, c.Reveal)
+	} else {
+		err = c.decode(ctx, shown, l.Value, reader)
+	}
 	var invalid *wire.InvalidError
-	switch {
-	case errors.As(err, &invalid):
+	if errors.As(err, &invalid) {
 		// What cannot be decoded cannot be told apart: any of its bytes may be of a name.
 		shown.Undecodable = invalid.Error()
 		shown.raw = l.Value
 		if !c.Reveal {
-			shown.raw = l.Value[:min(headerBytes, len(l.Value))]
+			shown.raw = l.Value[:min(plain, len(l.Value))]
 		}
 		shown.Hex = hex.EncodeToString(shown.raw)
 		return shown, nil
+	}
+	return shown, err
+}
+
+func (c *showCommand) decode(ctx context.Context, shown *detail, value []byte, reader *payload.Reader) error {
+	doc, err := reader.Read(ctx, value)
+	var invalid *wire.InvalidError
+	switch {
+	case errors.As(err, &invalid):
+		return invalid
 	case err != nil:
-		return nil, fmt.Errorf("SCHEMA_REGISTRY_URL (--schema-registry-url): %w", err)
+		return fmt.Errorf("SCHEMA_REGISTRY_URL (--schema-registry-url): %w", err)
 	}
 	shown.SchemaID = doc.SchemaID()
 	shown.Value, err = doc.JSON(c.Reveal)
-	return shown, err
+	return err
 }
 
 // print is for people. Write errors surface with the last write.
@@ -136,8 +154,12 @@ func (s *detail) print(out io.Writer, revealed bool) error {
 	line("Cannot be replayed", s.Flaw)
 	line("Key", s.Key)
 	line("Stage", s.Stage)
-	line("Original", fmt.Sprintf("%s, partition %d, offset %d, %s", s.Original.Topic, s.Original.Partition, s.Original.Offset, s.Original.Timestamp.Format(time.RFC3339Nano)))
-	line("Consumer", s.Group+" "+s.Version)
+	original, program := "Original", "Consumer"
+	if s.Stage == string(deadletter.StageProduce) {
+		original, program = "Meant for", "Producer"
+	}
+	line(original, fmt.Sprintf("%s, partition %d, offset %d, %s", s.Original.Topic, s.Original.Partition, s.Original.Offset, s.Original.Timestamp.Format(time.RFC3339Nano)))
+	line(program, strings.TrimSpace(s.Group+" "+s.Version))
 	line("First failure", s.FirstFailure.Format(time.RFC3339Nano))
 	line("Last failure", s.LastFailure.Format(time.RFC3339Nano))
 	line("Attempts", strconv.Itoa(s.Attempts))
@@ -157,7 +179,11 @@ func (s *detail) print(out io.Writer, revealed bool) error {
 
 func (s *detail) printValue(text *bytes.Buffer, revealed bool) {
 	if s.Undecodable == "" {
-		fmt.Fprintf(text, "\nValue (%d bytes, schema %d)\n", s.ValueBytes, s.SchemaID)
+		written := "as the source sent it"
+		if s.SchemaID != 0 {
+			written = fmt.Sprintf("schema %d", s.SchemaID)
+		}
+		fmt.Fprintf(text, "\nValue (%d bytes, %s)\n", s.ValueBytes, written)
 		_ = json.Indent(text, s.Value, "", "  ") // of JSON that is valid
 		text.WriteByte('\n')
 		return
