@@ -1,7 +1,7 @@
 // Package state owns where a producer stands, so that it can move between machines: JSON values on a compacted topic.
 //
-// Among them is what an API lets in with, such as a rotating OAuth refresh token. The topic therefore needs ACLs that let
-// nobody but the producers read it, and values are never logged.
+// Among them is what an API lets in with, such as a rotating OAuth refresh token: Sealed encrypts that. The topic nevertheless
+// needs ACLs that let nobody but the producers write it, and values are never logged.
 package state
 
 import (
@@ -18,7 +18,7 @@ import (
 )
 
 // Store holds the state of one producer. It is safe for concurrent use within a process; of several processes that are
-// the same producer, each sees what the others had saved when it was opened.
+// the same producer, each sees what the others had saved when it last called Open or Sync.
 type Store struct {
 	client *kgo.Client
 	prefix string // of the keys
@@ -31,16 +31,30 @@ type Store struct {
 // Open reads the state of a producer, such as "forecast-producer". The client stays the caller's to close.
 func Open(ctx context.Context, client *kgo.Client, producer string) (*Store, error) {
 	s := &Store{client: client, prefix: producer + "/", values: map[string]json.RawMessage{}}
-	err := snapshot.Read(ctx, client, schemas.ProducerStateTopic, func(r *kgo.Record) error {
+	if err := s.Sync(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Sync takes in what other processes have saved since. After an error the state is as it was.
+func (s *Store) Sync(ctx context.Context) error {
+	s.saving.Lock() // a value that is saved meanwhile is newer than what is read here
+	defer s.saving.Unlock()
+	values := map[string]json.RawMessage{}
+	err := snapshot.Read(ctx, s.client, schemas.ProducerStateTopic, func(r *kgo.Record) error {
 		if name, ok := strings.CutPrefix(string(r.Key), s.prefix); ok {
-			s.put(name, r.Value)
+			put(values, name, r.Value)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the producer's state: %w", err)
+		return fmt.Errorf("reading the producer's state: %w", err)
 	}
-	return s, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.values = values
+	return nil
 }
 
 // Load decodes the value of a name into a pointer, and reports whether there is one.
@@ -82,17 +96,17 @@ func (s *Store) Save(ctx context.Context, name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("saving state %s%s: %w", s.prefix, name, err)
 	}
-	s.put(name, raw)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	put(s.values, name, raw)
 	return nil
 }
 
 // put takes a value over; an empty one deletes.
-func (s *Store) put(name string, raw []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func put(values map[string]json.RawMessage, name string, raw []byte) {
 	if len(raw) == 0 {
-		delete(s.values, name)
+		delete(values, name)
 		return
 	}
-	s.values[name] = raw
+	values[name] = raw
 }

@@ -119,3 +119,21 @@ func TestMissingTopicIsNamed(t *testing.T) {
 	require.ErrorIs(t, err, snapshot.ErrNoTopic)
 	require.ErrorContains(t, err, schemas.ProducerStateTopic)
 }
+
+func TestSyncTakesInWhatOthersHaveSaved(t *testing.T) {
+	t.Parallel()
+	cluster := pipelinetest.Kafka(t, 1, schemas.ProducerStateTopic)
+	first, second := open(t, cluster, "p"), open(t, cluster, "p")
+	require.NoError(t, first.Save(t.Context(), "n", 1))
+	require.NoError(t, first.Save(t.Context(), "gone", 1))
+	require.NoError(t, second.Sync(t.Context()))
+	require.NoError(t, first.Save(t.Context(), "gone", nil))
+	require.NoError(t, second.Sync(t.Context()))
+	var n int
+	found, err := second.Load("n", &n)
+	require.NoError(t, err)
+	require.True(t, found)
+	found, err = second.Load("gone", &n)
+	require.NoError(t, err)
+	require.False(t, found)
+}
