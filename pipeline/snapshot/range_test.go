@@ -48,3 +48,37 @@ func TestARangeIsReadFromItsFirstOffsetToBeforeItsLast(t *testing.T) {
 	require.Empty(t, ranged(1, 3))
 	require.ErrorIs(t, snapshot.ReadRange(t.Context(), c, "missing", 0, 0, 1, nil), snapshot.ErrNoTopic)
 }
+
+// TestReadingOnSeesWhatHasComeSince, in every partition, and tells a topic that is no longer the one that was read.
+func TestReadingOnSeesWhatHasComeSince(t *testing.T) {
+	t.Parallel()
+	_, client := setup(t, 2)
+	c := client()
+	var position snapshot.Position
+	on := func() (values []string, err error) {
+		values = []string{}
+		next, err := snapshot.ReadOn(t.Context(), c, topic, position, func(r *kgo.Record) error {
+			values = append(values, string(r.Value))
+			return nil
+		})
+		if err == nil {
+			position = next
+		}
+		return values, err
+	}
+	batches := [][]string{{"1", "2", "3", "4"}, {}, {"5", "6", "7"}}
+	for _, batch := range batches {
+		produce(t, c, batch...)
+		values, err := on()
+		require.NoError(t, err)
+		require.ElementsMatch(t, batch, values)
+	}
+	admin := kadm.NewClient(c)
+	_, err := admin.DeleteTopic(t.Context(), topic)
+	require.NoError(t, err)
+	created, err := admin.CreateTopic(t.Context(), 2, 1, nil, topic)
+	require.NoError(t, err)
+	require.NoError(t, created.Err)
+	_, err = on()
+	require.ErrorIs(t, err, snapshot.ErrShrunk)
+}

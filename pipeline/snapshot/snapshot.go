@@ -1,4 +1,4 @@
-// Package snapshot owns reading what a topic has at a moment: all of it, or a range.
+// Package snapshot owns reading what a topic has at a moment: all of it, what has come since, or a range.
 package snapshot
 
 import (
@@ -26,6 +26,13 @@ const (
 // ErrNoTopic is returned where a topic does not exist.
 var ErrNoTopic = errors.New("topic does not exist: create it with `provision`")
 
+// ErrShrunk is returned by ReadOn for a topic that ends before where it was read to: it was made anew, or has lost records. What
+// was read of it may be there no more.
+var ErrShrunk = errors.New("topic ends before where it was read to")
+
+// Position is the next offset to read, by partition. One that is missing is read from its beginning.
+type Position map[int32]int64
+
 // Exists returns ErrNoTopic, with the topic's name, if the topic does not exist.
 func Exists(ctx context.Context, client *kgo.Client, topic string) error {
 	_, err := describe(ctx, client, topic)
@@ -39,28 +46,39 @@ func Exists(ctx context.Context, client *kgo.Client, topic string) error {
 // marker or were compacted away, and would wait there for a record that does not come. Fetching by hand does, and needs
 // of the client neither an option nor a change.
 func Read(ctx context.Context, client *kgo.Client, topic string, each func(*kgo.Record) error) error {
+	_, err := ReadOn(ctx, client, topic, nil, each)
+	return err
+}
+
+// ReadOn is Read from a position on, and returns the one to go on from. After an error that is unknown.
+func ReadOn(ctx context.Context, client *kgo.Client, topic string, from Position, each func(*kgo.Record) error) (Position, error) {
 	detail, err := describe(ctx, client, topic)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	admin := kadm.NewClient(client)
 	starts, err := list(ctx, admin.ListStartOffsets, topic)
 	if err != nil {
-		return fmt.Errorf("finding the beginning of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("finding the beginning of topic %s: %w", topic, err)
 	}
 	ends, err := list(ctx, admin.ListCommittedOffsets, topic)
 	if err != nil {
-		return fmt.Errorf("finding the end of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("finding the end of topic %s: %w", topic, err)
 	}
+	position := make(Position, len(detail.Partitions))
 	for _, p := range detail.Partitions.Sorted() {
 		start, _ := starts.Lookup(topic, p.Partition)
 		end, _ := ends.Lookup(topic, p.Partition)
-		r := reader{client: client, topic: detail, partition: p.Partition, at: start.Offset, end: end.Offset, each: each}
-		if err := r.read(ctx); err != nil {
-			return err
+		if end.Offset < from[p.Partition] {
+			return nil, fmt.Errorf("reading topic %s, partition %d: %w: %d before %d", topic, p.Partition, ErrShrunk, end.Offset, from[p.Partition])
 		}
+		r := reader{client: client, topic: detail, partition: p.Partition, at: max(start.Offset, from[p.Partition]), end: end.Offset, each: each}
+		if err := r.read(ctx); err != nil {
+			return nil, err
+		}
+		position[p.Partition] = end.Offset
 	}
-	return nil
+	return position, nil
 }
 
 // ReadRange calls each for every committed record of a partition that the topic still has between two offsets, from
