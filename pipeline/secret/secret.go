@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,9 @@ var ErrMissing = errors.New("secret is missing")
 // fileRetry is how soon a file that has vanished is looked for again. A mounted secret is replaced within
 // milliseconds; the driver's default of 30 s would leave a revoked credential in use for that long.
 const fileRetry = "1s"
+
+// renewTimeout bounds one reading anew of a secret that was refused.
+const renewTimeout = 10 * time.Second
 
 // Ref says where a secret is: its plain value, or a runtimevar URL. As it may be the value itself, every way of
 // printing it redacts; convert with string(ref) where the value is really wanted.
@@ -84,7 +88,12 @@ func Read(ctx context.Context, name string, ref Ref) (string, error) {
 
 // Value is a secret that is kept up to date. Get is safe for concurrent use and takes no lock.
 type Value struct {
-	current atomic.Pointer[version] // written by Open, then by watch alone
+	current atomic.Pointer[version]
+	writing sync.Mutex // held by store, which watch and Renew call
+
+	url     *url.URL      // nil for a plain value
+	reading chan struct{} // holds an element while Renew reads
+	readAt  time.Time     // when the last reading of Renew began that brought a value; guarded by reading
 
 	variable *runtimevar.Variable // nil for a plain value
 	stop     context.CancelFunc
@@ -94,8 +103,10 @@ type Value struct {
 }
 
 type version struct {
-	value string
-	since time.Time
+	value  string
+	since  time.Time // when the source says that it changed, or else when it was first seen
+	seen   time.Time
+	before string // the value that it replaced; "" for the first
 }
 
 // Open resolves ref and returns its value, which it watches until Close. It reads the secret once before returning,
@@ -122,25 +133,34 @@ func Open(ctx context.Context, name string, ref Ref) (*Value, error) {
 }
 
 func openURL(ctx context.Context, u *url.URL) (*Value, error) {
+	variable, first, err := open(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	watchCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	v := &Value{url: u, reading: make(chan struct{}, 1), variable: variable, stop: stop}
+	v.store(text(first), changedAt(u, first))
+	v.watching.Go(func() { v.watch(watchCtx) })
+	return v, nil
+}
+
+// open reads the secret behind u, which is not empty then. The caller closes the variable.
+func open(ctx context.Context, u *url.URL) (*runtimevar.Variable, runtimevar.Snapshot, error) {
 	variable, err := runtimevar.DefaultURLMux().OpenVariableURL(ctx, u)
 	if err != nil {
 		if u.Scheme == "constant" {
-			return nil, errors.New("the URL is not valid") // the driver's error quotes the URL, and so the value
+			err = errors.New("the URL is not valid") // the driver's error quotes the URL, and so the value
 		}
-		return nil, err
+		return nil, runtimevar.Snapshot{}, err
 	}
 	first, err := variable.Watch(ctx)
 	if err == nil && text(first) == "" {
 		err = ErrMissing
 	}
 	if err != nil {
-		return nil, errors.Join(err, variable.Close())
+		return nil, runtimevar.Snapshot{}, errors.Join(err, variable.Close())
 	}
-	watchCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	v := &Value{variable: variable, stop: stop}
-	v.store(text(first), first.UpdateTime)
-	v.watching.Go(func() { v.watch(watchCtx) })
-	return v, nil
+	return variable, first, nil
 }
 
 // watch ends with Close. A read that fails, and an empty value (the moment between a file's truncation and its
@@ -154,19 +174,93 @@ func (v *Value) watch(ctx context.Context) {
 		if err != nil || text(snapshot) == "" {
 			continue // Watch blocks until the state changes again
 		}
-		v.store(text(snapshot), snapshot.UpdateTime)
+		v.store(text(snapshot), changedAt(v.url, snapshot))
 	}
 }
 
+// store takes a value in. One that is there already, as watch and Renew have both seen it, replaces nothing: the value
+// before it must go on being accepted.
 func (v *Value) store(value string, since time.Time) {
-	v.current.Store(&version{value: value, since: since})
+	v.writing.Lock()
+	defer v.writing.Unlock()
+	next := &version{value: value, since: since, seen: time.Now()}
+	if last := v.current.Load(); last != nil {
+		if last.value == value {
+			return
+		}
+		next.before = last.value
+	}
+	v.current.Store(next)
 }
 
 // Get returns the newest value.
 func (v *Value) Get() string { return v.current.Load().value }
 
-// ChangedAt returns when the present value was first seen by this process, or when its source says that it changed.
+// Accepted returns what a caller may present while the secret rotates: the present value, and after it the one that it
+// replaced if that was less than overlap ago.
+func (v *Value) Accepted(overlap time.Duration) []string {
+	present := v.current.Load()
+	if present.before == "" || time.Since(present.seen) >= overlap {
+		return []string{present.value}
+	}
+	return []string{present.value, present.before}
+}
+
+// Renew returns another value than refused, for a request to be repeated with. A rotation may be refused before it is
+// noticed here (a secret manager is asked every 30 s), so the source is read anew, once for all who ask at the same
+// time and for at most renewTimeout. Renew returns refused itself if the source has nothing else or cannot be read.
+func (v *Value) Renew(ctx context.Context, refused string) string {
+	if value := v.Get(); value != refused || v.url == nil {
+		return value
+	}
+	asked := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	select {
+	case v.reading <- struct{}{}:
+		defer func() { <-v.reading }()
+	case <-ctx.Done():
+		return v.Get()
+	}
+	// A reading that began after this call did has seen what this one would. One that began before may not have.
+	if v.Get() == refused && !v.readAt.After(asked) {
+		begun := time.Now()
+		if err := v.read(ctx); err == nil { // else the next who waits tries: it may have the patience for it
+			v.readAt = begun
+		}
+	}
+	return v.Get()
+}
+
+// read takes the source's value in.
+func (v *Value) read(ctx context.Context) error {
+	variable, snapshot, err := open(ctx, v.url)
+	if err != nil {
+		return err
+	}
+	v.store(text(snapshot), changedAt(v.url, snapshot))
+	return variable.Close()
+}
+
+// ChangedAt returns when the present value came to be: a file's modification, a secret manager's version; of a plain
+// value, when this process first saw it.
 func (v *Value) ChangedAt() time.Time { return v.current.Load().since }
+
+// changedAt does not take a file's driver at its word, which calls the time of reading the time of the change.
+func changedAt(u *url.URL, snapshot runtimevar.Snapshot) time.Time {
+	if u.Scheme != "file" {
+		return snapshot.UpdateTime
+	}
+	path := u.Path
+	if u.Host == "." { // the driver's way to write a relative path
+		path = strings.TrimPrefix(path, "/")
+	}
+	info, err := os.Stat(path)
+	if err != nil { // replaced this moment: the driver has read it just now
+		return snapshot.UpdateTime
+	}
+	return info.ModTime()
+}
 
 // Close stops watching and waits for the watcher to end. Get goes on answering with the last value.
 func (v *Value) Close() error {
