@@ -45,7 +45,7 @@ type Lock struct {
 
 // Lock waits until this process holds the lock of a name, or ctx ends.
 func (s *Store) Lock(ctx context.Context, name string) (*Lock, error) {
-	m := member{client: s.client, group: lockProtocol + "." + s.prefix + name, since: time.Now()}
+	m := member{client: s.client, group: lockGroup(s.prefix, name), since: time.Now()}
 	if err := m.wait(ctx); err != nil {
 		m.leave(ctx)
 		return nil, fmt.Errorf("waiting for the lock %s%s: %w", s.prefix, name, err)
@@ -55,6 +55,8 @@ func (s *Store) Lock(ctx context.Context, name string) (*Lock, error) {
 	go l.hold()
 	return l, nil
 }
+
+func lockGroup(prefix, name string) string { return lockProtocol + "." + prefix + name }
 
 // Context ends with the one that Lock was given, with Unlock, and with ErrLockLost as its cause when the lock is lost.
 func (l *Lock) Context() context.Context { return l.ctx }

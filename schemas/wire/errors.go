@@ -7,6 +7,9 @@ import (
 	"github.com/twmb/avro"
 )
 
+// ErrNotRegistered is returned by Lookup for a schema that its subject does not have.
+var ErrNotRegistered = errors.New("the schema is not registered: `provision` registers it")
+
 // Reasons why a value can never be decoded. They are the classes under which
 // dead letters are counted and filtered.
 const (

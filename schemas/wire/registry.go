@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -89,13 +90,41 @@ func (r *Registry) Register(ctx context.Context, topic, schema string) (Register
 	return Registered{ID: s.ID, Version: s.Version}, nil
 }
 
-// Lookup finds a schema that was registered by somebody else.
+// Lookup finds a schema that was registered by somebody else; ErrNotRegistered if it was not.
 func (r *Registry) Lookup(ctx context.Context, topic, schema string) (Registered, error) {
 	s, err := r.client.LookupSchema(ctx, schemas.Subject(topic), sr.Schema{Schema: schema, Type: sr.TypeAvro})
+	if isUnknown(err) {
+		return Registered{}, fmt.Errorf("looking %s up: %w: %w", schemas.Subject(topic), ErrNotRegistered, err)
+	}
 	if err != nil {
 		return Registered{}, fmt.Errorf("looking %s up: %w", schemas.Subject(topic), err)
 	}
 	return Registered{ID: s.ID, Version: s.Version}, nil
+}
+
+// Incompatibilities asks whether Register would be let make a schema the newest version of its subject, and returns in
+// the registry's words what stands against it. It changes nothing.
+func (r *Registry) Incompatibilities(ctx context.Context, topic, schema string) ([]string, error) {
+	const everyVersion = -2
+	ctx = sr.WithParams(ctx, sr.Verbose)
+	result, err := r.client.CheckCompatibility(ctx, schemas.Subject(topic), everyVersion, sr.Schema{Schema: schema, Type: sr.TypeAvro})
+	switch {
+	case isUnknown(err): // the first version fits
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("checking the compatibility with %s: %w", schemas.Subject(topic), err)
+	case !result.Is && len(result.Messages) == 0:
+		return []string{"the registry does not say what"}, nil
+	case !result.Is:
+		return result.Messages, nil
+	}
+	return nil, nil
+}
+
+// isUnknown tells that the registry has no such subject, version or schema from its being away.
+func isUnknown(err error) bool {
+	answer, ok := errors.AsType[*sr.ResponseError](err)
+	return ok && slices.Contains([]int{sr.ErrSubjectNotFound.Code, sr.ErrVersionNotFound.Code, sr.ErrSchemaNotFound.Code}, answer.ErrorCode)
 }
 
 // String is the schema-version header of records with this schema.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/revstream/revstream/producers/topics"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -63,39 +62,15 @@ func find(ctx context.Context, admin *kadm.Client, topic schemas.Topic) (string,
 
 // compare says how a topic differs from the catalogue.
 func compare(ctx context.Context, admin *kadm.Client, topic schemas.Topic) (string, error) {
-	details, err := admin.ListTopics(ctx, topic.Name)
-	if err == nil {
-		err = details[topic.Name].Err
+	differs, err := topics.Compare(ctx, admin, topic)
+	if err != nil || len(differs) == 0 {
+		return "exists", err
 	}
-	if err != nil {
-		return "", fmt.Errorf("reading its partitions: %w", err)
+	words := make([]string, len(differs))
+	for i, d := range differs {
+		words[i] = d.String()
 	}
-	described, err := admin.DescribeTopicConfigs(ctx, topic.Name)
-	if err != nil {
-		return "", fmt.Errorf("reading its configuration: %w", err)
-	}
-	configs, err := described.On(topic.Name, nil)
-	if err = errors.Join(err, configs.Err); err != nil {
-		return "", fmt.Errorf("reading its configuration: %w", err)
-	}
-	have := map[string]string{}
-	for _, c := range configs.Configs {
-		have[c.Key] = c.MaybeValue()
-	}
-	var differs []string
-	if n := len(details[topic.Name].Partitions); n != int(topic.Partitions) {
-		differs = append(differs, fmt.Sprintf("partitions is %d, catalogue says %d", n, topic.Partitions))
-	}
-	want := topic.Configs()
-	for _, key := range slices.Sorted(maps.Keys(want)) {
-		if have[key] != *want[key] {
-			differs = append(differs, fmt.Sprintf("%s is %q, catalogue says %q", key, have[key], *want[key]))
-		}
-	}
-	if len(differs) > 0 {
-		return "exists and differs: " + strings.Join(differs, "; "), nil
-	}
-	return "exists", nil
+	return "exists and differs: " + strings.Join(words, "; "), nil
 }
 
 // registerSchemas registers the schemas of the topics that have one, and prints a line for each.
