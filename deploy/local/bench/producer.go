@@ -41,46 +41,58 @@ func (r *run) producer() measurement {
 			if err := r.rig.Quiet(ctx); err != nil {
 				return err
 			}
-			if err := r.export(ctx, broker); err != nil {
-				return err
-			}
-			ends, err := broker.Ends(ctx, workload.Forecasts.Topic)
-			if err == nil && ends.Sum() != clariEvents {
-				err = fmt.Errorf("the figures are worth nothing: the producer published %d events of %d %s", ends.Sum(), clariEvents, r.logs())
-			}
-			return errors.Join(err, broker.Stop(ctx), os.RemoveAll(broker.Dir))
+			return errors.Join(r.export(ctx, broker, document{users: clariUsers, kinds: clariKinds, events: clariEvents, figure: ProducerRate}),
+				broker.Stop(ctx), os.RemoveAll(broker.Dir))
 		},
 	}
 }
 
-// export runs the producer through one export.
-func (r *run) export(ctx context.Context, broker *rig.Broker) error {
+// document is an export of which everything is new.
+type document struct {
+	users      int
+	historical bool   // every week of the quarter so far, rather than the latest
+	kinds      string // of value
+	events     int    // that it makes
+	figure     string // whose quantities are reported
+}
+
+// simulate starts a Clari that has the document, and returns the address of its API.
+func (r *run) simulate(ctx context.Context, users int) (*process.Process, string, error) {
+	return r.rig.Simulator(ctx, "clari", []string{"CLARI_API_KEY=" + clariKey}, "--no-drift",
+		"--users="+strconv.Itoa(users), "--set=Fields="+strconv.Itoa(clariFields))
+}
+
+// export runs the producer through one export, and counts what it has published.
+func (r *run) export(ctx context.Context, broker *rig.Broker, doc document) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, exportPatience, fmt.Errorf("forecast-producer was not through the document after %s %s", exportPatience, r.logs()))
 	defer cancel()
-	// The API's address is the program's argument; its own address for metrics is another.
-	sim, addr, err := r.rig.Simulator(ctx, "clari", []string{"CLARI_API_KEY=" + clariKey}, "--no-drift",
-		"--users="+strconv.Itoa(clariUsers), "--set=Fields="+strconv.Itoa(clariFields))
+	sim, addr, err := r.simulate(ctx, doc.users)
 	if err != nil {
 		return err
 	}
+	// The API's address is the program's argument; its own address for metrics is another.
 	p, metricsAddr, err := r.rig.Start(ctx, "forecast-producer", slices.Concat(broker.Env(), []string{
-		"CLARI_BASE_URL=http://" + addr + "/v4", "CLARI_API_KEY=" + clariKey, "CLARI_FORECAST_IDS=forecast", "CLARI_TYPES=" + clariKinds,
-		"CLARI_QUARTERS=1", "CLARI_HISTORICAL=false", "CLARI_POLL_INTERVAL=100ms", "CLARI_INTERVAL=1h",
+		"CLARI_BASE_URL=http://" + addr + "/v4", "CLARI_API_KEY=" + clariKey, "CLARI_FORECAST_IDS=forecast", "CLARI_TYPES=" + doc.kinds,
+		"CLARI_QUARTERS=1", "CLARI_HISTORICAL=" + strconv.FormatBool(doc.historical), "CLARI_POLL_INTERVAL=100ms", "CLARI_INTERVAL=1h",
 	}), "forecast-producer")
 	if err != nil {
 		return err
 	}
 	begun := time.Now()
-	if err := r.watchExport(ctx, p, metricsAddr, map[string]*process.Process{"producer": p, "broker": broker.Process, "simulator": sim}); err != nil {
+	if err := r.watchExport(ctx, p, metricsAddr, doc, map[string]*process.Process{"producer": p, "broker": broker.Process, "simulator": sim}); err != nil {
 		return err
 	}
-	r.report.add(ProducerRate, "start_to_last_s", time.Since(begun).Seconds())
-	r.report.add(ProducerRate, "rss_mb", float64(process.PeakMemory(p.PID()))/1e6)
-	return errors.Join(r.rig.Stop(ctx, p), r.rig.Stop(ctx, sim))
+	r.report.add(doc.figure, "start_to_last_s", time.Since(begun).Seconds())
+	r.report.add(doc.figure, "rss_mb", float64(process.PeakMemory(p.PID()))/1e6)
+	ends, err := broker.Ends(ctx, workload.Forecasts.Topic)
+	if err == nil && ends.Sum() != int64(doc.events) {
+		err = fmt.Errorf("the figures are worth nothing: the producer published %d events of %d %s", ends.Sum(), doc.events, r.logs())
+	}
+	return errors.Join(err, r.rig.Stop(ctx, p), r.rig.Stop(ctx, sim))
 }
 
 // watchExport measures from the first acknowledged event that is seen to the last.
-func (r *run) watchExport(ctx context.Context, p *process.Process, addr string, shares map[string]*process.Process) error {
+func (r *run) watchExport(ctx context.Context, p *process.Process, addr string, doc document, shares map[string]*process.Process) error {
 	type look struct {
 		at     time.Time
 		events float64
@@ -105,7 +117,7 @@ func (r *run) watchExport(ctx context.Context, p *process.Process, addr string, 
 		if first.events == 0 {
 			first = last
 		}
-		return events >= clariEvents, nil
+		return events >= float64(doc.events), nil
 	})
 	if err != nil {
 		return err
@@ -115,10 +127,10 @@ func (r *run) watchExport(ctx context.Context, p *process.Process, addr string, 
 		return errors.New("forecast-producer had all events acknowledged between two looks")
 	}
 	rate := events / took.Seconds()
-	r.report.add(ProducerRate, "", rate)
+	r.report.add(doc.figure, "", rate)
 	for name := range shares {
-		r.report.add(ProducerRate, name+"_us_per_event", float64((last.cpu[name]-first.cpu[name]).Microseconds())/events)
+		r.report.add(doc.figure, name+"_us_per_event", float64((last.cpu[name]-first.cpu[name]).Microseconds())/events)
 	}
-	r.say("%s: %.0f", ProducerRate, rate)
+	r.say("%s: %.0f", doc.figure, rate)
 	return nil
 }

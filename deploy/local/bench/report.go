@@ -23,6 +23,8 @@ const (
 	FreshnessP99        = "freshness_p99_s"
 	ProducerRate        = "producer_events_per_s"
 	StartLedger         = "start_50m_ledger_s"
+	ExportRate          = "export_500mb_entries_per_s"
+	ExportRSS           = "export_500mb_rss_mb"
 )
 
 // Figure is something that is measured, and what it is to be.
@@ -46,6 +48,8 @@ var Figures = []Figure{
 	{FreshnessP99, 1, true, 3, "s, 99 % of the events"},
 	{ProducerRate, 150_000, false, 0, "events/s from a Clari document to acknowledged"},
 	{StartLedger, 3, true, 2, "s from a consumer's start to its first row, with a large ledger"},
+	{ExportRate, 100_000, false, 0, "entries/s of a Clari document of 500 MB, from the first acknowledged event to the last"},
+	{ExportRSS, 128, true, 0, "MB, forecast-producer's peak on that document"},
 }
 
 // Report is the outcome of a run, as build/bench.json has it. A figure is the median of its rounds; one that was not measured
@@ -70,6 +74,10 @@ type Report struct {
 	ProducerEventsPerS *float64 `json:"producer_events_per_s,omitempty"`
 	// Seconds from the start of forecast-consumer to its first new row, with LedgerRows events in the ledger.
 	Start50MLedgerS *float64 `json:"start_50m_ledger_s,omitempty"`
+	// Entries/s that forecast-producer gets acknowledged of a Clari document of 500 MB, and its peak resident memory in
+	// 1,000,000 bytes. Measured once a run.
+	Export500MBEntriesPerS *float64 `json:"export_500mb_entries_per_s,omitempty"`
+	Export500MBRSSMB       *float64 `json:"export_500mb_rss_mb,omitempty"`
 
 	Machine Machine `json:"machine"`
 	// Quick is a run with fewer events and rounds: its figures vary more.
@@ -117,6 +125,7 @@ func (r *Report) finish() error {
 		InsertShareForecast: &r.InsertShareForecast, InsertSharePeople: &r.InsertSharePeople, DuplicatesGain: &r.DuplicatesGain,
 		LedgerShare: &r.Ledger50MShare, AllocsPerEvent: &r.AllocsPerEvent, ConsumerRSS: &r.ConsumerRSSMB, FreshnessP50: &r.FreshnessP50S,
 		FreshnessP99: &r.FreshnessP99S, ProducerRate: &r.ProducerEventsPerS, StartLedger: &r.Start50MLedgerS,
+		ExportRate: &r.Export500MBEntriesPerS, ExportRSS: &r.Export500MBRSSMB,
 	} {
 		if series := r.series(name); series != nil {
 			*into, measured = &series.Median, true
