@@ -36,13 +36,18 @@ func TestRetryAfter(t *testing.T) {
 		"120":                            2 * time.Minute,
 		"-5":                             0,
 		"soon":                           0,
-		"99999999999999999999":           0,
+		"99999999999999999999":           (1<<31 - 1) * time.Second,
 		"Fri, 02 Jan 2026 03:05:05 GMT":  time.Minute,
 		"Friday, 02-Jan-26 03:05:05 GMT": time.Minute,
 	} {
 		resp := &http.Response{Header: http.Header{"Retry-After": {header}}}
 		require.Equal(t, want, retryAfter(resp, now), header)
 	}
+	// By the source's own clock, which is an hour ahead.
+	ahead := &http.Response{Header: http.Header{
+		"Date": {"Fri, 02 Jan 2026 04:04:05 GMT"}, "Retry-After": {"Fri, 02 Jan 2026 04:04:35 GMT"},
+	}}
+	require.Equal(t, 30*time.Second, retryAfter(ahead, now))
 	past := &http.Response{Header: http.Header{"Retry-After": {"Fri, 02 Jan 2026 03:00:00 GMT"}}}
 	require.LessOrEqual(t, retryAfter(past, now), time.Duration(0))
 	require.Zero(t, retryAfter(nil, now))

@@ -3,21 +3,18 @@ package resilience
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/failsafe-go/failsafe-go/failsafehttp"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/failsafe-go/failsafe-go/timeout"
 )
-
-// ErrCircuitOpen is what a request fails with, at once and without reaching the network, while the circuit breaker
-// of its transport is open.
-var ErrCircuitOpen = circuitbreaker.ErrOpen
 
 // TransportConfig says how patient a transport is. The zero value of a field stands for its default.
 type TransportConfig struct {
@@ -25,6 +22,7 @@ type TransportConfig struct {
 
 	MaxTries      int           // of one request, the first included; default 3
 	HeaderTimeout time.Duration // from the start of a try to its response headers; default 30 s. A body may take longer.
+	StallTimeout  time.Duration // for which a body may bring nothing while it is read; default 30 s
 
 	BreakerFailures uint          // tries in a row that failed before the breaker opens; default 5
 	BreakerDelay    time.Duration // for which it stays open before one probe is let through; default 1 min
@@ -38,6 +36,9 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	if c.HeaderTimeout <= 0 {
 		c.HeaderTimeout = 30 * time.Second
 	}
+	if c.StallTimeout <= 0 {
+		c.StallTimeout = 30 * time.Second
+	}
 	if c.BreakerFailures == 0 {
 		c.BreakerFailures = 5
 	}
@@ -46,6 +47,34 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	}
 	return c
 }
+
+// RetryAfterError is what a request fails with at once when the answer's Retry-After ends later than the request's
+// context: waiting would be in vain, and longer than the caller can bear.
+type RetryAfterError struct {
+	Status int           // of the answer
+	Wait   time.Duration // that it asks for
+}
+
+func (e *RetryAfterError) Error() string {
+	return fmt.Sprintf("%d %s: asks to wait for %s (Retry-After), which is beyond the deadline of the request", e.Status, http.StatusText(e.Status), e.Wait)
+}
+
+// Unwrap says that the deadline is what ended the request, if a little early.
+func (e *RetryAfterError) Unwrap() error { return context.DeadlineExceeded }
+
+// givenUp marks an error as the transport's last word, for Repeat to know.
+type givenUp struct{ error }
+
+func (e *givenUp) Unwrap() error { return e.error }
+
+// Timeout lets url.Error, which looks no deeper, tell a timeout.
+func (e *givenUp) Timeout() bool {
+	timeout, ok := errors.AsType[net.Error](e.error)
+	return ok && timeout.Timeout()
+}
+
+// Temporary makes it a net.Error again, if it was one.
+func (e *givenUp) Temporary() bool { return e.Timeout() }
 
 // transport picks the policies by whether the request may be repeated blindly.
 type transport struct {
@@ -57,22 +86,22 @@ type transport struct {
 // source's circuit breaker. next is http.DefaultTransport if nil.
 //
 // A 429 is retried for every method, as it says that the request was not processed; a 5xx and a network error only
-// for methods that are idempotent. Retry-After is obeyed and never shortened, except by the end of the request's
-// context. When the tries are used up, the caller gets the last response or error as it came. Each try carries the
-// context's correlation ID.
+// for methods that are idempotent. Retry-After is obeyed and never shortened: a request whose deadline is sooner fails
+// with a RetryAfterError. When the tries are used up, the caller gets the last response or error as it came. Each try
+// carries the context's correlation ID and has a span.
 func NewTransport(cfg TransportConfig, logger *slog.Logger, next http.RoundTripper) http.RoundTripper {
 	cfg = cfg.withDefaults()
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	breaker := newBreaker(cfg, logger)
-	compose := func(retryable func(*http.Response, error) bool) http.RoundTripper {
-		// Outermost first: every try passes the breaker and has a timeout of its own. The executor is given no
-		// context, which makes it safe for newRetry to close the body of a response that is retried.
-		return failsafehttp.NewRoundTripper(next,
-			newRetry(cfg, logger, retryable), breaker, timeout.New[*http.Response](cfg.HeaderTimeout))
+	// Each layer is around those before it: a try has its timeouts and its span, passes the breaker, and is repeated.
+	// No executor is given a context, which makes it safe for newRetry to close the body of a response that is retried.
+	try := withHeaderTimeout(withSpan(withStallTimeout(next, cfg.StallTimeout)), cfg.HeaderTimeout)
+	broken := newBreaker(cfg, logger, try)
+	return &transport{
+		idempotent: failsafehttp.NewRoundTripper(broken, newRetry(cfg, logger, anyFailure)),
+		other:      failsafehttp.NewRoundTripper(broken, newRetry(cfg, logger, tooManyRequests)),
 	}
-	return &transport{idempotent: compose(anyFailure), other: compose(tooManyRequests)}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -86,12 +115,32 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		defer req.Body.Close() // a RoundTripper closes the body; its content was read or is not wanted
 	}
+	policies := t.other
 	switch req.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
-		return t.idempotent.RoundTrip(clone)
-	default:
-		return t.other.RoundTrip(clone)
+		policies = t.idempotent
 	}
+	resp, err := policies.RoundTrip(clone)
+	if err != nil {
+		return nil, &givenUp{err}
+	}
+	if wait, late := tooLate(resp); late {
+		_ = resp.Body.Close() // the answer is given up; its connection must not be
+		return nil, &givenUp{&RetryAfterError{Status: resp.StatusCode, Wait: wait}}
+	}
+	return resp, nil
+}
+
+// withHeaderTimeout gives every try a timeout that ends with its headers.
+func withHeaderTimeout(next http.RoundTripper, after time.Duration) http.RoundTripper {
+	timed := failsafehttp.NewRoundTripper(next, timeout.New[*http.Response](after))
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp, err := timed.RoundTrip(req)
+		if errors.Is(err, timeout.ErrExceeded) {
+			return nil, &TimeoutError{What: "answer", After: after}
+		}
+		return resp, err
+	})
 }
 
 func tooManyRequests(resp *http.Response, err error) bool {
@@ -103,10 +152,26 @@ func anyFailure(resp *http.Response, err error) bool {
 	return err != nil || resp.StatusCode >= 500 || tooManyRequests(resp, err)
 }
 
+// tooLate reports an answer that asks for a longer wait than its request has time.
+func tooLate(resp *http.Response) (wait time.Duration, late bool) {
+	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests || resp.Request == nil {
+		return 0, false
+	}
+	wait = retryAfter(resp, time.Now())
+	deadline, ok := resp.Request.Context().Deadline()
+	return wait, ok && wait > 0 && time.Until(deadline) < wait
+}
+
 func newRetry(cfg TransportConfig, logger *slog.Logger, retryable func(*http.Response, error) bool) failsafe.Policy[*http.Response] {
 	return retrypolicy.NewBuilder[*http.Response]().
 		HandleIf(retryable).
-		AbortOnErrors(circuitbreaker.ErrOpen).
+		AbortIf(func(resp *http.Response, err error) bool {
+			if err != nil {
+				return errors.Is(err, ErrCircuitOpen)
+			}
+			_, late := tooLate(resp)
+			return late
+		}).
 		ReturnLastFailure().
 		WithMaxAttempts(cfg.MaxTries).
 		WithDelayFunc(func(exec failsafe.ExecutionAttempt[*http.Response]) time.Duration {
@@ -119,46 +184,36 @@ func newRetry(cfg TransportConfig, logger *slog.Logger, retryable func(*http.Res
 				status = resp.StatusCode
 				_ = resp.Body.Close() // the answer is given up; its connection must not be
 			}
-			logger.DebugContext(event.Context(), "retrying HTTP request",
+			level := slog.LevelDebug
+			if event.Delay > longWait {
+				level = slog.LevelWarn
+			}
+			logger.Log(event.Context(), level, "retrying HTTP request",
 				"status", status, "attempt", event.Attempts(), "delay", event.Delay)
 		}).
 		Build()
 }
 
-// newBreaker counts 5xx and network errors, one of a caller who gave up excepted. A 429 is a sign of life.
-func newBreaker(cfg TransportConfig, logger *slog.Logger) failsafe.Policy[*http.Response] {
-	return circuitbreaker.NewBuilder[*http.Response]().
-		HandleIf(func(resp *http.Response, err error) bool {
-			if err != nil {
-				return !errors.Is(err, context.Canceled)
-			}
-			return resp.StatusCode >= 500
-		}).
-		WithFailureThreshold(cfg.BreakerFailures).
-		WithDelay(cfg.BreakerDelay).
-		WithSuccessThreshold(1).
-		OnStateChanged(func(event circuitbreaker.StateChangedEvent) {
-			level := slog.LevelInfo
-			if event.NewState == circuitbreaker.OpenState {
-				level = slog.LevelWarn
-			}
-			logger.Log(event.Context(), level, "circuit breaker changed state",
-				"from", event.OldState.String(), "to", event.NewState.String())
-		}).
-		Build()
-}
+// longWait is what no backoff reaches: a source has asked for it, and who looks on should know why nothing moves.
+const longWait = time.Minute
 
-// retryAfter returns the wait that a response asks for, in seconds or as a date, or 0.
+// retryAfter returns the wait that a response asks for, in seconds or as a date, or 0. A date is the source's, and is
+// held against what the source says that the time is; a clock that differs from ours must not shorten the wait.
 func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	if resp == nil {
 		return 0
 	}
 	header := resp.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+	// Beyond 2³¹ seconds ParseUint fails with the most that there is, which is obeyed like any other number.
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(seconds) * time.Second //nolint:gosec // of 31 bits
 	}
-	if date, err := http.ParseTime(header); err == nil {
-		return date.Sub(now)
+	until, err := http.ParseTime(header)
+	if err != nil {
+		return 0
 	}
-	return 0
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		now = date
+	}
+	return until.Sub(now)
 }
