@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/revstream/revstream/producers/chaos"
 )
 
 // Stats is what the simulator has seen and what it would export.
@@ -16,6 +18,8 @@ type Stats struct {
 	Recent   []Request      `json:"recent"`   // the last of them, oldest first
 	Jobs     map[string]int `json:"jobs"`     // by status
 	State    State          `json:"state"`
+
+	Chaos map[chaos.Kind]int `json:"chaos"` // requests that were made to fail; only those that had an effect are counted above, too
 }
 
 // State counts what exports of all quarters would have in them, without malformed entries.
@@ -74,12 +78,16 @@ func (s *Simulator) State(scope Scope) State {
 	return state
 }
 
+// Chaos changes which share of the requests fails in which way. To fail the very next ones, see Fail.
+func (s *Simulator) Chaos(cfg chaos.Config) error { return s.chaos.Set(cfg) }
+
 // Stats counts requests, jobs and data.
 func (s *Simulator) Stats(scope Scope) Stats {
 	state := s.State(scope)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stats := Stats{Requests: maps.Clone(s.requests), Recent: slices.Clone(s.recent), Jobs: map[string]int{}, State: state}
+	stats := Stats{Requests: maps.Clone(s.requests), Recent: slices.Clone(s.recent), Jobs: map[string]int{}, State: state,
+		Chaos: s.chaos.Done()}
 	now := s.cfg.Now()
 	for _, j := range s.jobs {
 		status, _ := s.status(j, now)
@@ -117,6 +125,9 @@ func (s *Simulator) controlRoutes(mux *http.ServeMux) {
 	}) (any, error) {
 		return map[string]any{}, s.Fail(body.Requests, body.Fault)
 	})
+	control(mux, "POST /_sim/chaos", func(cfg chaos.Config) (any, error) {
+		return map[string]any{}, s.Chaos(cfg)
+	})
 	control(mux, "POST /_sim/fail-jobs", func(body struct {
 		Jobs   int    `json:"jobs"`
 		Status string `json:"status"`
@@ -125,7 +136,7 @@ func (s *Simulator) controlRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("/_sim/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{
-			"error": "want GET /_sim/stats or POST /_sim/update, /_sim/hide-user, /_sim/fail, /_sim/fail-jobs",
+			"error": "want GET /_sim/stats or POST /_sim/update, /_sim/hide-user, /_sim/fail, /_sim/chaos, /_sim/fail-jobs",
 		})
 	})
 }

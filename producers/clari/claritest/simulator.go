@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/revstream/revstream/producers/chaos"
 )
 
 // Spelling is how the results spell the values whose keys are uncertain: all but forecastValue and quotaValue.
@@ -62,12 +64,15 @@ type Config struct {
 	UnknownForecast404 bool     // no_such_forecast_config with status 404 rather than 400
 	HTMLErrors         bool     // a refused key and an unknown route answer with a page of HTML rather than JSON
 	MalformedEntries   int      // so many unreadable elements at the end of the entries
+
+	Chaos chaos.Config // which share of the requests fails in which way; default none
 }
 
 // Simulator is the API. It is safe for concurrent use.
 type Simulator struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg   Config
+	mux   *http.ServeMux
+	chaos *chaos.Handler
 
 	mu       sync.Mutex // guards all below
 	seq      uint64     // counts changes of the data: a job sees those up to its own
@@ -126,6 +131,9 @@ func New(cfg Config) (*Simulator, error) {
 	if !slices.Contains([]Spelling{SpellingSuffixed, SpellingBare, SpellingSnake}, cfg.ValueKeys) {
 		errs = append(errs, fmt.Errorf("value keys %q: want %q, %q or %q", cfg.ValueKeys, SpellingSuffixed, SpellingBare, SpellingSnake))
 	}
+	if err := cfg.Chaos.Validate(); err != nil {
+		errs = append(errs, err)
+	}
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("configuring the Clari simulator: %w", errors.Join(errs...))
 	}
@@ -133,7 +141,9 @@ func New(cfg Config) (*Simulator, error) {
 		cfg: cfg, entries: map[entryKey][]version{}, hidden: map[int][]visibility{}, requests: map[string]int{},
 	}
 	s.mux = s.routes()
-	return s, nil
+	var err error
+	s.chaos, err = chaos.New(cfg.Chaos, http.HandlerFunc(s.serveAPI), s.misbehave)
+	return s, err
 }
 
 func withDefaults(cfg Config) Config {
@@ -178,6 +188,11 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mux.ServeHTTP(w, r)
 		return
 	}
+	s.chaos.ServeHTTP(w, r)
+}
+
+// serveAPI answers what chaos lets through, and keeps account of it.
+func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 	id := r.Header.Get("X-Correlation-Id")
 	if id != "" {
 		w.Header().Set("X-Correlation-Id", id)
@@ -196,6 +211,18 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(seen, r)
 }
 
+// misbehave is what chaos refuses a request with.
+func (s *Simulator) misbehave(w http.ResponseWriter, _ *http.Request, status int) {
+	switch status {
+	case http.StatusUnauthorized:
+		writeJSON(w, status, map[string]string{"message": "Invalid authentication credentials"})
+	case http.StatusTooManyRequests:
+		writeJSON(w, status, map[string]string{"error": "API rate limit exceeded"})
+	default:
+		s.refuse(w, status, "internal_server_error", "The request could not be served.")
+	}
+}
+
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -206,6 +233,9 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // guarded applies faults and authentication.
 func (s *Simulator) guarded(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -213,11 +243,7 @@ func (s *Simulator) guarded(next http.HandlerFunc) http.HandlerFunc {
 			if fault.RetryAfter != "" {
 				w.Header().Set("Retry-After", fault.RetryAfter)
 			}
-			if fault.Status == http.StatusTooManyRequests {
-				writeJSON(w, fault.Status, map[string]string{"error": "API rate limit exceeded"})
-				return
-			}
-			s.refuse(w, fault.Status, "internal_server_error", "The request could not be served.")
+			s.misbehave(w, r, fault.Status)
 			return
 		}
 		got, want := r.Header.Get("apikey"), s.cfg.APIKey

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/revstream/revstream/producers/chaos"
 )
 
 var wednesday = time.Date(2024, 8, 14, 9, 0, 0, 0, time.UTC)
@@ -218,8 +220,14 @@ func TestControlRoutes(t *testing.T) {
 	require.Equal(t, map[string]int{"DONE": 1, "FAILED": 1}, stats("").Jobs)
 	require.Equal(t, 2, stats("").Requests["POST /v4/export/forecast/{forecastId}"])
 
+	s.do(t, 200, "POST", "/_sim/chaos", `{"serverError":1,"max":1}`)
+	failing := httptest.NewRecorder()
+	s.ServeHTTP(failing, httptest.NewRequest(http.MethodGet, "/v4/admin/limits", nil))
+	require.Contains(t, failing.Body.String(), "internal_server_error")
+	require.Equal(t, map[chaos.Kind]int{chaos.ServerError: 1}, stats("").Chaos)
+	s.do(t, 200, "GET", "/v4/admin/limits", "")
 	for path, body := range map[string]string{
-		"/_sim/update": `{"entires":5}`, "/_sim/hide-user": `{}`, "/_sim/fail": `{"requests":1,"status":200}`, "/_sim/fail-jobs": `{"jobs":1,"status":"DONE"}`,
+		"/_sim/chaos": `{"HTLM":1}`, "/_sim/update": `{"entires":5}`, "/_sim/hide-user": `{}`, "/_sim/fail": `{"requests":1,"status":200}`, "/_sim/fail-jobs": `{"jobs":1,"status":"DONE"}`,
 	} {
 		require.Contains(t, s.do(t, 400, "POST", path, body), "error", path)
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/revstream/revstream/producers/chaos"
 )
 
 // Change says what shall happen to which people.
@@ -84,6 +86,8 @@ type Stats struct {
 	Failed       int           `json:"failed"` // by FailNext
 	TokensIssued int           `json:"tokens_issued"`
 	Webhooks     DeliveryStats `json:"webhooks"`
+
+	Chaos map[chaos.Kind]int `json:"chaos"` // requests that were made to fail; only those that had an effect are counted above, too
 }
 
 // Stats returns what has happened so far.
@@ -94,7 +98,7 @@ func (s *Simulator) Stats() Stats {
 	stats := s.people.stats()
 	stats.Requests, stats.Points, stats.Failed = counts.requests, counts.points, counts.failed
 	stats.Unauthorized, stats.RateLimited = counts.unauthorized, counts.rateLimited
-	stats.TokensIssued, stats.Webhooks = s.tokens.count(), s.courier.stats()
+	stats.TokensIssued, stats.Webhooks, stats.Chaos = s.tokens.count(), s.courier.stats(), s.chaos.Done()
 	return stats
 }
 
@@ -112,6 +116,7 @@ func (s *Simulator) controlRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_sim/create", control(s.Create))
 	mux.HandleFunc("POST /_sim/delete", control(s.Delete))
 	mux.HandleFunc("POST /_sim/fail", s.controlFail)
+	mux.HandleFunc("POST /_sim/chaos", s.controlChaos)
 	mux.HandleFunc("POST /_sim/expire-tokens", func(w http.ResponseWriter, _ *http.Request) {
 		s.ExpireTokens()
 		w.WriteHeader(http.StatusNoContent)
@@ -160,5 +165,18 @@ func (s *Simulator) controlFail(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.FailNext(fault.Count, fault.Status)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Simulator) controlChaos(w http.ResponseWriter, r *http.Request) {
+	var cfg chaos.Config
+	err := json.NewDecoder(r.Body).Decode(&cfg)
+	if err == nil {
+		err = s.Chaos(cfg)
+	}
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/revstream/revstream/producers/chaos"
 )
 
 // Config is the simulator's world. The zero value of a switch is the documented or the more likely behaviour.
@@ -47,6 +49,8 @@ type Config struct {
 	TenantIDString     bool // tenant_id is a string
 	WrapDeliveries     bool // webhook bodies come under "data"
 	DeleteBodyIDOnly   bool // person_deleted carries the id alone
+
+	Chaos chaos.Config // which share of the requests fails in which way, those for tokens too; default none
 }
 
 func (cfg *Config) setDefaults() {
@@ -110,6 +114,9 @@ func (cfg *Config) validate() error {
 	if s := cfg.InvalidGrantStatus; s != http.StatusBadRequest && s != http.StatusUnauthorized {
 		problems = append(problems, fmt.Errorf("invalid grant status: want 400 or 401, not %d", s))
 	}
+	if err := cfg.Chaos.Validate(); err != nil {
+		problems = append(problems, err)
+	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("salesloft simulator: %w", err)
 	}
@@ -121,6 +128,7 @@ func (cfg *Config) validate() error {
 type Simulator struct {
 	cfg     Config
 	routes  *http.ServeMux
+	chaos   *chaos.Handler
 	people  *store
 	tokens  *tokens
 	budget  *budget
@@ -151,7 +159,9 @@ func New(cfg Config) (*Simulator, error) {
 		courier: newCourier(cfg),
 	}
 	s.routes = s.newRoutes()
-	return s, nil
+	var err error
+	s.chaos, err = chaos.New(cfg.Chaos, s.routes, misbehave)
+	return s, err
 }
 
 // Close drops the webhooks that are not delivered yet and waits for those on their way to stop.
@@ -184,7 +194,20 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
 		r.URL.Path = path
 	}
-	s.routes.ServeHTTP(w, r)
+	if strings.HasPrefix(r.URL.Path, "/_sim/") {
+		s.routes.ServeHTTP(w, r)
+		return
+	}
+	s.chaos.ServeHTTP(w, r)
+}
+
+// misbehave is what chaos refuses a request with.
+func misbehave(w http.ResponseWriter, _ *http.Request, status int) {
+	if status == http.StatusUnauthorized {
+		writeError(w, status, "Invalid Bearer Token")
+		return
+	}
+	writeError(w, status, http.StatusText(status))
 }
 
 // guard does what every route of the API does first: injected failure, authentication, budget, scope.
@@ -241,6 +264,9 @@ func (s *Simulator) FailNext(n, status int) {
 	defer s.mu.Unlock()
 	s.failures, s.failureStatus = n, status
 }
+
+// Chaos changes which share of the requests fails in which way. To fail the very next ones, see FailNext.
+func (s *Simulator) Chaos(cfg chaos.Config) error { return s.chaos.Set(cfg) }
 
 // ExpireTokens lets every issued access token run out; refresh tokens stay good.
 func (s *Simulator) ExpireTokens() { s.tokens.expireAll() }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/revstream/revstream/producers/chaos"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
 )
 
@@ -327,15 +328,23 @@ func TestControlRoutes(t *testing.T) {
 		{"delete", `{"count":2}`, 200},
 		{"fail", `{"count":1,"status":200}`, 400},
 		{"fail", `{"count":1,"status":503}`, 204},
+		{"chaos", `{"HTLM":1}`, 400},
+		{"chaos", `{"reset":1.5}`, 400},
 	} {
 		got := s.do(http.MethodPost, "/_sim/"+step.path, json.RawMessage(step.body))
 		require.Equal(t, step.status, got.status, "step %d: %s", i, got.body)
 	}
 	require.Equal(t, http.StatusServiceUnavailable, s.do(http.MethodGet, "/v2/me", nil).status)
 	require.Equal(t, http.StatusOK, s.do(http.MethodGet, "/v2/me", nil).status)
+	require.Equal(t, http.StatusNoContent, s.do(http.MethodPost, "/_sim/chaos", json.RawMessage(`{"RateLimited":1,"max":1,"RetryAfter":"seconds","RetrySecs":9}`)).status)
+	limited := s.do(http.MethodGet, "/v2/me", nil)
+	require.Equal(t, http.StatusTooManyRequests, limited.status)
+	require.Equal(t, "9", limited.header.Get("Retry-After"))
+	require.Equal(t, http.StatusOK, s.do(http.MethodGet, "/v2/me", nil).status)
 	var stats salesloftest.Stats
 	require.NoError(t, json.Unmarshal(s.do(http.MethodGet, "/_sim/stats", nil).body, &stats))
 	require.Equal(t, []int{31, 3, 4, 2, 1}, []int{stats.People, stats.Created, stats.Updated, stats.Deleted, stats.Failed})
+	require.Equal(t, map[chaos.Kind]int{chaos.RateLimited: 1}, stats.Chaos)
 	lines := strings.Split(strings.TrimSpace(string(s.do(http.MethodGet, "/_sim/people", nil).body)), "\n")
 	require.Len(t, lines, 31)
 	require.Equal(t, 3, strings.Count(strings.Join(lines, ""), `"first_name":7`))
