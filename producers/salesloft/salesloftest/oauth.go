@@ -18,6 +18,7 @@ type tokens struct {
 	refresh string
 	access  map[string]time.Time // token → expiry
 	issued  int
+	values  []string // of all tokens that were issued, for those who look for them where they should not be
 }
 
 func newTokens(cfg Config) *tokens {
@@ -52,6 +53,12 @@ func (t *tokens) count() int {
 	return t.issued
 }
 
+func (t *tokens) all() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.values)
+}
+
 func (t *tokens) serve(w http.ResponseWriter, r *http.Request) {
 	var form struct {
 		GrantType    string `json:"grant_type"`
@@ -77,6 +84,7 @@ func (t *tokens) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		t.refresh = rand.Text()
+		t.values = append(t.values, t.refresh)
 		answer["refresh_token"] = t.refresh
 	case "client_credentials":
 	default:
@@ -86,6 +94,7 @@ func (t *tokens) serve(w http.ResponseWriter, r *http.Request) {
 	now := t.cfg.Now()
 	access := rand.Text()
 	t.access[access] = now.Add(t.cfg.TokenTTL)
+	t.values = append(t.values, access)
 	t.issued++
 	answer["access_token"], answer["token_type"] = access, "bearer"
 	answer["expires_in"], answer["created_at"] = int(t.cfg.TokenTTL.Seconds()), now.Unix()
