@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/schemas/event"
 )
@@ -49,7 +50,7 @@ func (c *crash) around(do func() error) error {
 // crashingPublisher loses what was published but not flushed by the time of the crash every other time: the broker may have
 // it or not.
 type crashingPublisher struct {
-	Publisher
+	Topic
 	crash *crash
 	lazy  bool // holds events back until Flush
 	held  []event.Event
@@ -61,19 +62,23 @@ func (p *crashingPublisher) Publish(ctx context.Context, e event.Event) error {
 			p.held = append(p.held, e)
 			return nil
 		}
-		return p.Publisher.Publish(ctx, e)
+		return p.Topic.Publish(ctx, e)
 	})
+}
+
+func (p *crashingPublisher) Reject(ctx context.Context, r publish.Rejection) error {
+	return p.crash.around(func() error { return p.Topic.Reject(ctx, r) })
 }
 
 func (p *crashingPublisher) Flush(ctx context.Context) error {
 	return p.crash.around(func() error {
 		for _, e := range p.held {
-			if err := p.Publisher.Publish(ctx, e); err != nil {
+			if err := p.Topic.Publish(ctx, e); err != nil {
 				return err
 			}
 		}
 		p.held = nil
-		return p.Publisher.Flush(ctx)
+		return p.Topic.Flush(ctx)
 	})
 }
 

@@ -30,8 +30,7 @@ func newWindowMetrics(reg prometheus.Registerer) (windowMetrics, error) {
 	return m, errors.Join(reg.Register(rows), reg.Register(m.windows), reg.Register(m.cursor))
 }
 
-// newWebhookMetrics returns the count of deliveries by result: published, unknown_event, bad_signature, malformed,
-// invalid, unavailable.
+// newWebhookMetrics returns the count of deliveries by result, which is a verdict's.
 func newWebhookMetrics(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
 	deliveries := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "revstream_people_webhooks_total", Help: "Webhook deliveries, by what became of them.",

@@ -1,6 +1,7 @@
 package people
 
 import (
+	"hash/fnv"
 	"maps"
 	"slices"
 	"time"
@@ -24,7 +25,9 @@ const maxRecent = 10_000
 type position struct {
 	Cursor time.Time       `json:"cursor"` // newest updated_at published; never ahead of our own clock
 	Floor  time.Time       `json:"floor"`
-	Recent map[int64]int64 `json:"recent"` // person ID → updated_at in Unix microseconds
+	Recent map[int64]int64 `json:"recent"` // person ID → updated_at in Unix microseconds; anonymous records: see meetAnonymous
+	// Rejected counts the records that were dead-lettered since a window last came to the end of the changes.
+	Rejected int `json:"rejected,omitempty"`
 }
 
 // since returns where the next window begins; zero, with nothing published yet, is the beginning of time.
@@ -51,6 +54,20 @@ func (p *position) meet(id int64, updatedAt time.Time) (known bool) {
 	}
 	p.Recent[id] = at
 	return false
+}
+
+// meetAnonymous is meet for a record that has no ID or no updated_at to know it by: its bytes have to do. Its place in
+// Recent is below 0, where no person's is. As long as it is met it is remembered.
+func (p *position) meetAnonymous(raw []byte) (known bool) {
+	h := fnv.New64a()
+	_, _ = h.Write(raw)             // into memory
+	key := -int64(h.Sum64()>>1) - 1
+	_, known = p.Recent[key]
+	if p.Recent == nil {
+		p.Recent = map[int64]int64{}
+	}
+	p.Recent[key] = p.Cursor.UnixMicro()
+	return known
 }
 
 // advance moves the cursor to where a walk has come, but not past now: one record with a time in the future would

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/schemas/event"
 )
@@ -28,8 +29,13 @@ type Source interface {
 // Publisher puts events on a topic; *publish.Publisher is one, whose documentation says what each method promises.
 type Publisher interface {
 	Publish(ctx context.Context, e event.Event) error
-	PublishFunc(ctx context.Context, e event.Event, answered func(error)) error
 	Flush(ctx context.Context) error
+}
+
+// Topic also takes what can never become one of its events; *publish.Publisher is one.
+type Topic interface {
+	Publisher
+	Reject(ctx context.Context, r publish.Rejection) error
 }
 
 // State keeps values by name; *state.Store is one. What Save was given is durable when it returns.
@@ -42,12 +48,14 @@ type State interface {
 type Config struct {
 	Interval time.Duration `name:"interval" env:"POLL_INTERVAL" default:"1m" help:"From the start of one sync window to the next." group:"Polling"`
 	Overlap  time.Duration `name:"overlap" env:"POLL_OVERLAP" default:"5m" help:"How far each window looks back behind the newest change, for changes that the source shows late." group:"Polling"`
+	// A source that has changed its format must not be emptied into the dead-letter topic.
+	MaxRejected int `name:"max-rejected" env:"POLL_MAX_REJECTED" default:"1000" help:"Records that are dead-lettered on the way to the end of the changes; with more, windows fail until this is raised or the records can be read." group:"Polling"`
 }
 
 // Deps is what a Producer works with; each field is required.
 type Deps struct {
 	Source  Source
-	People  Publisher // of people events
+	People  Topic     // of people events
 	Runs    Publisher // of export-run events
 	State   State
 	Metrics prometheus.Registerer
@@ -77,6 +85,9 @@ func (cfg Config) Validate() error {
 	}
 	if cfg.Overlap < 0 {
 		errs = append(errs, fmt.Errorf("POLL_OVERLAP must not be negative (or --overlap), not %s", cfg.Overlap))
+	}
+	if cfg.MaxRejected < 0 {
+		errs = append(errs, fmt.Errorf("POLL_MAX_REJECTED must not be negative (or --max-rejected), not %d", cfg.MaxRejected))
 	}
 	return errors.Join(errs...)
 }

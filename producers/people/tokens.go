@@ -1,25 +1,28 @@
 package people
 
-import "context"
+import (
+	"context"
 
-// refreshTokenName is where the token is in the state.
-const refreshTokenName = "salesloft-refresh-token" //nolint:gosec // a name, not a credential
+	"github.com/revstream/revstream/producers/salesloft"
+)
+
+// grantName is where the grant is in the state.
+const grantName = "salesloft-refresh-token" //nolint:gosec // a name, not a credential
 
 // Tokens is the salesloft.TokenStore on the producer's state.
 type Tokens struct{ State State }
 
-type storedToken struct {
-	RefreshToken string `json:"refresh_token"`
-}
-
 // Load implements salesloft.TokenStore.
-func (t Tokens) Load(context.Context) (string, error) {
-	var stored storedToken
-	_, err := t.State.Load(refreshTokenName, &stored)
-	return stored.RefreshToken, err
+func (t Tokens) Load(context.Context) (salesloft.Grant, error) {
+	var grant salesloft.Grant
+	_, err := t.State.Load(grantName, &grant)
+	return grant, err
 }
 
-// Save implements salesloft.TokenStore: the token is acknowledged by the brokers when it returns.
-func (t Tokens) Save(ctx context.Context, refreshToken string) error {
-	return t.State.Save(ctx, refreshTokenName, storedToken{RefreshToken: refreshToken})
+// Save implements salesloft.TokenStore: the grant is acknowledged by the brokers when it returns.
+func (t Tokens) Save(ctx context.Context, grant salesloft.Grant) error {
+	return t.State.Save(ctx, grantName, grant)
 }
+
+// Lock implements salesloft.TokenStore.
+func (t Tokens) Lock(context.Context) (func(), error) { return func() {}, nil }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
+	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/people"
 )
 
@@ -38,6 +41,15 @@ type ReceiverConfig struct {
 	Addr       string        `name:"webhook-addr" env:"WEBHOOK_ADDR" default:"127.0.0.1:8112" placeholder:"HOST:PORT" help:"Address of the webhook receiver." group:"Webhooks"`
 	Algorithm  string        `name:"webhook-algorithm" env:"WEBHOOK_ALGORITHM" default:"sha1" placeholder:"NAME" help:"How deliveries are signed: sha1 (Salesloft, in X-Salesloft-Signature) or sha256 (in X-Signature)." group:"Webhooks"`
 	AckTimeout time.Duration `name:"webhook-ack-timeout" env:"WEBHOOK_ACK_TIMEOUT" default:"10s" help:"How long a delivery waits for the brokers before it is refused with 503, to be delivered again." group:"Webhooks"`
+
+	AllowedCIDRs   []netip.Prefix `name:"webhook-allowed-cidrs" env:"WEBHOOK_ALLOWED_CIDRS" placeholder:"CIDR" help:"Networks that deliveries may come from, separated by commas, such as 203.0.113.0/24; from anywhere if empty." group:"Webhooks"`
+	TrustedProxies []netip.Prefix `name:"webhook-trusted-proxies" env:"WEBHOOK_TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of the proxies before the receiver, whose X-Forwarded-For is believed." group:"Webhooks"`
+}
+
+// Inbox takes what deliveries bring; *publish.Publisher is one, whose documentation says what each method promises.
+type Inbox interface {
+	PublishFunc(ctx context.Context, e event.Event, answered func(error)) error
+	RejectFunc(ctx context.Context, r publish.Rejection, answered func(error))
 }
 
 // Receiver takes webhook deliveries. It answers 2xx only for what the brokers have acknowledged, so that whatever happens
@@ -45,9 +57,9 @@ type ReceiverConfig struct {
 type Receiver struct {
 	cfg        ReceiverConfig
 	algorithm  salesloft.Algorithm
-	secret     func() string
+	secrets    func() []string
 	logger     *slog.Logger
-	people     Publisher
+	people     Inbox
 	deliveries *prometheus.CounterVec
 	slots      chan struct{} // one element per delivery in flight
 }
@@ -64,9 +76,9 @@ func (cfg ReceiverConfig) Validate() error {
 	return err
 }
 
-// NewReceiver checks the configuration. It does no I/O. secret returns the secret that deliveries are signed with; it is
-// called for each, so that a rotated one counts at once.
-func NewReceiver(cfg ReceiverConfig, logger *slog.Logger, people Publisher, secret func() string, reg prometheus.Registerer) (*Receiver, error) {
+// NewReceiver checks the configuration. It does no I/O. secrets returns those that deliveries may be signed with, which are
+// several while one is rotated; it is called for each delivery, so that a new one counts at once.
+func NewReceiver(cfg ReceiverConfig, logger *slog.Logger, people Inbox, secrets func() []string, reg prometheus.Registerer) (*Receiver, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -79,7 +91,7 @@ func NewReceiver(cfg ReceiverConfig, logger *slog.Logger, people Publisher, secr
 		return nil, err
 	}
 	return &Receiver{
-		cfg: cfg, algorithm: algorithm, secret: secret, logger: logger, people: people, deliveries: deliveries,
+		cfg: cfg, algorithm: algorithm, secrets: secrets, logger: logger, people: people, deliveries: deliveries,
 		slots: make(chan struct{}, maxInFlight),
 	}, nil
 }
@@ -130,13 +142,16 @@ type verdict struct {
 	result string // label of the metric
 }
 
+// What can never become an event is answered as if it had: the sender's trying again would not help, and a dead letter has it.
 var (
 	published    = verdict{http.StatusOK, "published"}
 	unknownEvent = verdict{http.StatusOK, "unknown_event"}
-	malformed    = verdict{http.StatusBadRequest, "malformed"}
-	tooLarge     = verdict{http.StatusRequestEntityTooLarge, "malformed"}
+	malformed    = verdict{http.StatusOK, "malformed"}
+	invalid      = verdict{http.StatusOK, "invalid"}
+	cutOff       = verdict{http.StatusBadRequest, "cut_off"}
+	tooLarge     = verdict{http.StatusRequestEntityTooLarge, "too_large"}
 	badSignature = verdict{http.StatusUnauthorized, "bad_signature"}
-	invalid      = verdict{http.StatusBadRequest, "invalid"}
+	notAllowed   = verdict{http.StatusForbidden, "not_allowed"}
 	unavailable  = verdict{http.StatusServiceUnavailable, "unavailable"}
 )
 
@@ -162,32 +177,42 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *Receiver) receive(ctx context.Context, w http.ResponseWriter, req *http.Request) verdict {
+	if !r.cfg.allows(req) {
+		return notAllowed
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxDelivery))
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(err, &limit):
 		return tooLarge
 	case err != nil:
-		return malformed
+		return cutOff
 	}
 	// Nothing of a delivery is looked at, or logged, before it is known to be the sender's.
-	if salesloft.VerifySignature(r.algorithm, r.secret(), body, req.Header.Get(signatureHeaders[r.algorithm])) != nil {
+	if !r.signed(body, req.Header.Get(signatureHeaders[r.algorithm])) {
 		return badSignature
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+	defer cancel()
 	delivery, err := salesloft.ParseWebhook(req.Header.Get(salesloft.EventHeader), body)
 	if err != nil {
-		r.logger.WarnContext(ctx, "webhook refused", "reason", err)
-		return malformed
+		return r.reject(ctx, 0, body, malformed, err)
 	}
 	if delivery.Kind == salesloft.UnknownEvent {
 		return unknownEvent
 	}
 	e, err := eventOf(delivery, resilience.CorrelationID(ctx))
 	if err != nil {
-		r.logger.WarnContext(ctx, "webhook refused", "person_id", delivery.PersonID, "reason", err)
-		return invalid
+		return r.reject(ctx, delivery.PersonID, body, invalid, err)
 	}
-	return r.publish(ctx, e)
+	return r.publish(ctx, e, body)
+}
+
+// signed tells whether one of the secrets has signed a body.
+func (r *Receiver) signed(body []byte, signature string) bool {
+	return slices.ContainsFunc(r.secrets(), func(secret string) bool {
+		return salesloft.VerifySignature(r.algorithm, secret, body, signature) == nil
+	})
 }
 
 func eventOf(delivery salesloft.Event, correlationID string) (*people.Person, error) {
@@ -199,25 +224,36 @@ func eventOf(delivery salesloft.Event, correlationID string) (*people.Person, er
 
 // publish waits for the brokers' acknowledgement. When it gives up, the event may still arrive: it has the ID of the one
 // that the sender delivers next.
-func (r *Receiver) publish(ctx context.Context, e *people.Person) verdict {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
-	defer cancel()
+func (r *Receiver) publish(ctx context.Context, e *people.Person, body []byte) verdict {
 	answered := make(chan error, 1)
 	err := r.people.PublishFunc(ctx, e, func(err error) { answered <- err })
-	if errors.Is(err, publish.ErrInvalid) {
-		r.logger.WarnContext(ctx, "webhook refused", "person_id", e.PersonID, "reason", err)
-		return invalid
+	switch {
+	case errors.Is(err, publish.ErrInvalid):
+		return r.reject(ctx, e.PersonID, body, invalid, err)
+	case err != nil:
+		answered <- err
 	}
-	if err == nil {
-		select {
-		case err = <-answered:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+	return r.await(ctx, answered, published)
+}
+
+// reject waits for the letter's acknowledgement: until then the sender has the only copy.
+func (r *Receiver) reject(ctx context.Context, id int64, body []byte, v verdict, reason error) verdict {
+	r.logger.WarnContext(ctx, "webhook rejected", "person_id", id, "reason", reason)
+	answered := make(chan error, 1)
+	r.people.RejectFunc(ctx, rejection(id, body, v.result, reason, resilience.CorrelationID(ctx)), func(err error) { answered <- err })
+	return r.await(ctx, answered, v)
+}
+
+func (r *Receiver) await(ctx context.Context, answered <-chan error, v verdict) verdict {
+	var err error
+	select {
+	case err = <-answered:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	if err != nil {
 		r.logger.DebugContext(ctx, "webhook not acknowledged by the brokers", "error", err)
 		return unavailable
 	}
-	return published
+	return v
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/revstream/revstream/pipeline/deadletter"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
+	"github.com/revstream/revstream/schemas"
 )
 
 // subscribe serves a process's receiver and has the simulator deliver to it.
@@ -78,9 +82,9 @@ func TestReceiverAnswers(t *testing.T) {
 		"other body's":        {"POST", "person_updated", goodBody, sign(sha1.New, "x"), 401},
 		"no signature":        {"POST", "person_updated", goodBody, " ", 401},
 		"unsigned other":      {"POST", "cadence_created", `{}`, "00", 401},
-		"not JSON":            {"POST", "person_updated", `{"id":5`, "", 400},
-		"no version":          {"POST", "person_updated", `{"id":5}`, "", 400},
-		"version before 1970": {"POST", "person_updated", `{"id":5,"updated_at":"1960-01-01T00:00:00Z"}`, "", 400},
+		"not JSON":            {"POST", "person_updated", `{"id":5`, "", 200},
+		"no version":          {"POST", "person_updated", `{"id":6}`, "", 200},
+		"version before 1970": {"POST", "person_updated", `{"id":7,"updated_at":"1960-01-01T00:00:00Z"}`, "", 200},
 		"too large":           {"POST", "person_updated", strings.Repeat("x", hugeValue), "", 413},
 		"GET":                 {"GET", "person_updated", "", "", 405},
 	} {
@@ -98,14 +102,84 @@ func TestReceiverAnswers(t *testing.T) {
 	require.Equal(t, int64(5), w.events()[0].PersonID)
 	require.NotEmpty(t, w.events()[0].CorrelationID)
 	require.NotEqual(t, w.events()[0].CorrelationID, w.events()[1].CorrelationID, "each delivery has an ID of its own")
+
+	// What is the sender's and can never be an event is a dead letter, with its bytes.
+	bodies := map[string]string{}
+	for _, record := range pipelinetest.ReadAll(t, w.kafka, schemas.DLQTopic(schemas.PeopleTopic)) {
+		letter, err := deadletter.Parse(record)
+		require.NoError(t, err)
+		bodies[string(letter.Value)] = letter.Reason + " " + string(letter.Key)
+	}
+	require.Equal(t, map[string]string{
+		`{"id":5`: "malformed ", `{"id":6}`: "malformed ", `{"id":7,"updated_at":"1960-01-01T00:00:00Z"}`: "invalid salesloft:7",
+	}, bodies)
+}
+
+// TestOldAndNewSecretWhileItRotates: deliveries on their way are signed with either.
+func TestOldAndNewSecretWhileItRotates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	p := w.start(nil)
+	deliverSigned := func() int {
+		return deliver(p.receiver, "POST", "person_updated", goodBody, map[string]string{"X-Salesloft-Signature": sign(sha1.New, goodBody)}).Code
+	}
+	for _, c := range []struct {
+		accepted []string
+		want     int
+	}{{[]string{"new", webhookSecret}, 200}, {[]string{webhookSecret, "old"}, 200}, {[]string{"new"}, 401}, {[]string{""}, 401}, {nil, 401}} {
+		p.receiver.secrets = func() []string { return c.accepted }
+		require.Equal(t, c.want, deliverSigned(), c.accepted)
+	}
+}
+
+func TestDeliveriesComeFromAllowedNetworks(t *testing.T) {
+	t.Parallel()
+	networks := func(texts ...string) (all []netip.Prefix) {
+		for _, text := range texts {
+			all = append(all, netip.MustParsePrefix(text))
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		allowed, proxies []netip.Prefix
+		peer             string
+		forwarded        []string
+		want             bool
+	}{
+		"anywhere":                         {nil, nil, "198.51.100.7:1", nil, true},
+		"allowed":                          {networks("10.0.0.0/8", "198.51.100.0/24"), nil, "198.51.100.7:1", nil, true},
+		"elsewhere":                        {networks("198.51.100.0/24"), nil, "203.0.113.1:1", nil, false},
+		"IPv4 in IPv6":                     {networks("198.51.100.0/24"), nil, "[::ffff:198.51.100.7]:1", nil, true},
+		"IPv6":                             {networks("2001:db8::/32"), nil, "[2001:db8::1]:1", nil, true},
+		"a header that nobody vouches for": {networks("198.51.100.0/24"), nil, "203.0.113.1:1", []string{"198.51.100.7"}, false},
+		"through a proxy":                  {networks("198.51.100.0/24"), networks("10.0.0.0/8"), "10.0.0.1:1", []string{"198.51.100.7"}, true},
+		"the proxy itself":                 {networks("198.51.100.0/24"), networks("10.0.0.0/8"), "10.0.0.1:1", nil, false},
+		"through two, a claim before":      {networks("198.51.100.0/24"), networks("10.0.0.0/8"), "10.0.0.1:1", []string{"203.0.113.9, 198.51.100.7", "10.0.0.2"}, true},
+		"a claim through a proxy":          {networks("198.51.100.0/24"), networks("10.0.0.0/8"), "10.0.0.1:1", []string{"198.51.100.7, 203.0.113.9"}, false},
+		"nonsense through a proxy":         {networks("198.51.100.0/24"), networks("10.0.0.0/8"), "10.0.0.1:1", []string{"198.51.100.7, unknown"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req := httptest.NewRequest(http.MethodPost, "/", nil)
+			req.RemoteAddr = c.peer
+			for _, value := range c.forwarded {
+				req.Header.Add("X-Forwarded-For", value)
+			}
+			require.Equal(t, c.want, ReceiverConfig{AllowedCIDRs: c.allowed, TrustedProxies: c.proxies}.allows(req))
+		})
+	}
+	w := newWorld(t, salesloftest.Config{})
+	p := w.start(nil)
+	p.receiver.cfg.AllowedCIDRs = networks("198.51.100.0/24") // httptest's peer is 192.0.2.1
+	require.Equal(t, 403, deliver(p.receiver, "POST", "person_updated", goodBody, map[string]string{"X-Salesloft-Signature": sign(sha1.New, goodBody)}).Code)
 }
 
 func TestReceiverSHA256(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, salesloftest.Config{})
-	people := w.start(nil).deps.People
+	inbox := w.start(nil).receiver.people
 	receiver, err := NewReceiver(ReceiverConfig{Algorithm: "sha256", AckTimeout: 10 * time.Second},
-		slog.New(slog.DiscardHandler), people, func() string { return webhookSecret }, prometheus.NewRegistry())
+		slog.New(slog.DiscardHandler), inbox, func() []string { return []string{webhookSecret} }, prometheus.NewRegistry())
 	require.NoError(t, err)
 	right := map[string]string{"X-Signature": "sha256=" + sign(sha256.New, goodBody)}
 	require.Equal(t, 200, deliver(receiver, "POST", "person_updated", goodBody, right).Code)
@@ -124,6 +198,9 @@ func TestKafkaAwayIsRefusedAndDeliveredAgain(t *testing.T) {
 	answer := deliver(p.receiver, "POST", "person_updated", goodBody, headers)
 	require.Equal(t, http.StatusServiceUnavailable, answer.Code)
 	require.NotEmpty(t, answer.Header().Get("Retry-After"))
+	headers = map[string]string{"X-Salesloft-Signature": sign(sha1.New, `{"id":5`)}
+	answer = deliver(p.receiver, "POST", "person_updated", `{"id":5`, headers)
+	require.Equal(t, http.StatusServiceUnavailable, answer.Code, "nor is what can be no event taken before the brokers have its letter")
 
 	w.subscribe(p)
 	changed := w.update(salesloftest.Change{Count: 3})

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -29,8 +30,9 @@ type window struct {
 	id        string // correlation ID
 	position  position
 	run       exportrun.ExportRun
-	changed   int   // records since the last checkpoint that the position did not know
-	published int64 // of them, events handed to the publisher
+	changed   int                 // records since the last checkpoint that the position did not know
+	published int64               // of them, events handed to the publisher
+	rejected  []publish.Rejection // of the batch in hand
 }
 
 // runWindow runs under the correlation ID of ctx.
@@ -80,29 +82,30 @@ func (w *window) walk(ctx, out context.Context) error {
 			return err
 		}
 		w.advanced(w.position.Cursor)
-		if w.changed >= w.checkpointRows {
+		// A record that was rejected is not to be rejected again after a crash: that would be another letter.
+		if w.changed >= w.checkpointRows || len(w.rejected) > 0 {
 			if err := w.checkpoint(out, reached); err != nil {
 				return err
 			}
 		}
 	}
+	w.finished()
 	// The walk is at its end, so it has passed the records at its last timestamp too.
 	return w.checkpoint(out, reached.Add(time.Microsecond))
 }
 
-// take publishes what the position does not know of a batch.
+// take publishes what the position does not know of a batch, and rejects what can never be published.
 func (w *window) take(ctx context.Context, batch salesloft.Batch) error {
 	rows := len(batch.People) + len(batch.Failed)
 	w.run.RowsExpected += int64(rows)
 	if rows > 0 {
 		w.run.WindowEnd = instant(&w.position.Cursor)
 	}
+	w.rejected = w.rejected[:0]
 	for _, failed := range batch.Failed {
-		// A record that names itself is rejected once, and not again by each window that looks back to it.
-		if failed.ID > 0 && !failed.UpdatedAt.IsZero() && w.known(failed.ID, failed.UpdatedAt) {
-			continue
+		if !w.knownFailure(failed) {
+			w.reject(ctx, failed.ID, failed.Raw, reasonMalformed, failed.Err)
 		}
-		w.reject(ctx, failed.ID, failed.Err)
 	}
 	for _, person := range batch.People {
 		if w.known(person.ID, person.UpdatedAt) {
@@ -112,11 +115,15 @@ func (w *window) take(ctx context.Context, batch salesloft.Batch) error {
 			return err
 		}
 	}
-	return nil
+	return w.deadLetter(ctx)
 }
 
 func (w *window) known(id int64, updatedAt time.Time) bool {
-	if w.position.meet(id, updatedAt) {
+	return w.count(w.position.meet(id, updatedAt))
+}
+
+func (w *window) count(known bool) bool {
+	if known {
 		w.run.RowsUnchanged++
 		w.metrics.unchanged.Inc()
 		return true
@@ -125,28 +132,65 @@ func (w *window) known(id int64, updatedAt time.Time) bool {
 	return false
 }
 
+// knownFailure is known for a record that is no valid person: it is rejected once, and not again by each window that looks
+// back to it.
+func (w *window) knownFailure(failed salesloft.RecordError) bool {
+	if failed.ID > 0 && !failed.UpdatedAt.IsZero() {
+		return w.known(failed.ID, failed.UpdatedAt)
+	}
+	return w.count(w.position.meetAnonymous(failed.Raw))
+}
+
 func (w *window) publish(ctx context.Context, person salesloft.Person) error {
 	e, err := upsert(person, w.now(), w.id)
-	if err != nil {
-		w.reject(ctx, person.ID, err)
-		return nil
+	if err == nil {
+		err = w.deps.People.Publish(ctx, e)
+		if err == nil {
+			w.published++
+			return nil
+		}
+		if !errors.Is(err, publish.ErrInvalid) {
+			return err
+		}
 	}
-	switch err := w.deps.People.Publish(ctx, e); {
-	case errors.Is(err, publish.ErrInvalid):
-		w.reject(ctx, person.ID, err)
-		return nil
-	case err != nil:
-		return err
+	raw, marshalErr := json.Marshal(person)
+	if marshalErr != nil {
+		return fmt.Errorf("keeping person %d, who is rejected: %w", person.ID, marshalErr)
 	}
-	w.published++
+	w.reject(ctx, person.ID, raw, reasonInvalid, err)
 	return nil
 }
 
-// reject counts a record that no retry can help. Neither the ID nor the reason is personal data.
-func (w *window) reject(ctx context.Context, id int64, reason error) {
-	w.run.RowsRejected++
-	w.metrics.rejected.Inc()
-	w.logger.WarnContext(ctx, "person rejected", "person_id", id, "reason", reason)
+// reject takes a record that no retry can help. Neither the ID nor the reason is personal data.
+func (w *window) reject(ctx context.Context, id int64, raw []byte, reason string, err error) {
+	w.logger.WarnContext(ctx, "person rejected", "person_id", id, "reason", err)
+	w.rejected = append(w.rejected, rejection(id, raw, reason, err, w.id))
+}
+
+// deadLetter rejects what the batch has of it, unless that is too much: then none of the batch is, so that the windows after
+// this one, which come by it again, do not add letters for ever.
+func (w *window) deadLetter(ctx context.Context) error {
+	if total := w.position.Rejected + len(w.rejected); len(w.rejected) > 0 && total > w.cfg.MaxRejected {
+		return fmt.Errorf("%w: %d, of %d that may be (POLL_MAX_REJECTED, or --max-rejected); the last one: %w", ErrTooManyRejected,
+			total, w.cfg.MaxRejected, w.rejected[len(w.rejected)-1].Err)
+	}
+	for _, r := range w.rejected {
+		if err := w.deps.People.Reject(ctx, r); err != nil {
+			return err
+		}
+	}
+	w.position.Rejected += len(w.rejected)
+	w.run.RowsRejected += int64(len(w.rejected))
+	w.metrics.rejected.Add(float64(len(w.rejected)))
+	return nil
+}
+
+// finished notes that the walk has come to the end of the changes.
+func (w *window) finished() {
+	if w.position.Rejected > 0 {
+		w.position.Rejected = 0
+		w.changed++ // it is to be saved
+	}
 }
 
 // checkpoint waits until everything is acknowledged, then saves the position. passed is the time below which the walk has

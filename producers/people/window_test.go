@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,9 +17,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
+	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/exportrun"
 )
@@ -132,6 +136,54 @@ func TestUnreadableRecordsDoNotStopTheRest(t *testing.T) {
 
 	require.NoError(t, p.RunOnce(t.Context()))
 	require.Equal(t, exportrun.Succeeded, w.lastRun().Outcome, "a record is rejected once")
+
+	letters := w.letters()
+	require.Len(t, letters, 3)
+	id := func(n int64) string { return "salesloft:" + strconv.FormatInt(bad[0]+n, 10) }
+	require.Equal(t, []string{"malformed", "produce"}, []string{letters[id(0)].Reason, letters[id(0)].Stage})
+	require.JSONEq(t, string(maps.Collect(w.sim.People)[bad[0]]), string(letters[id(0)].Value))
+	require.Contains(t, letters[id(0)].Message, "first_name")
+	require.Equal(t, run.CorrelationID, letters[id(0)].CorrelationID)
+	require.Equal(t, "invalid", letters[id(1)].Reason)
+	require.Contains(t, string(letters[id(1)].Value), "1960-01-01")
+	require.Empty(t, letters[id(2)].Value, "2 MB are too much for a topic")
+	require.Contains(t, letters[id(2)].Message, "left out")
+}
+
+// TestASourceIsNotEmptiedIntoTheDeadLetters: above the cap nothing more goes there, however often it is tried, until the cap
+// is raised.
+func TestASourceIsNotEmptiedIntoTheDeadLetters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 14, People: 40})
+	ids := make([]int64, 14)
+	for i := range ids {
+		ids[i] = 100_000_001 + int64(i)
+	}
+	w.update(salesloftest.Change{IDs: ids, Fields: map[string]json.RawMessage{"first_name": json.RawMessage(`7`)}})
+	start := func(most int) *process {
+		return w.start(func(cfg *Config, api *salesloft.Config, _ *Deps) { cfg.MaxRejected, api.PageSize = most, 5 })
+	}
+	p := start(10)
+	for range 3 {
+		err := p.RunOnce(t.Context())
+		require.ErrorIs(t, err, ErrTooManyRejected)
+		require.ErrorContains(t, err, "POLL_MAX_REJECTED")
+		require.Equal(t, exportrun.Failed, w.lastRun().Outcome)
+		require.LessOrEqual(t, len(w.letters()), 10)
+	}
+	require.Len(t, pipelinetest.ReadAll(t, w.kafka, schemas.DLQTopic(schemas.PeopleTopic)), len(w.letters()), "none twice")
+	_, err := p.Check(t.Context())
+	require.ErrorIs(t, err, ErrTooManyRejected)
+
+	p = start(1000)
+	require.NoError(t, p.RunOnce(t.Context()))
+	require.Len(t, w.letters(), 14)
+	require.Len(t, pipelinetest.ReadAll(t, w.kafka, schemas.DLQTopic(schemas.PeopleTopic)), 14)
+	require.Len(t, w.events(), 26)
+
+	p = start(5) // the count begins anew once a window has come to the end
+	w.update(salesloftest.Change{IDs: ids[:5], Fields: map[string]json.RawMessage{"first_name": json.RawMessage(`8`)}})
+	require.NoError(t, p.RunOnce(t.Context()))
 }
 
 // TestCrashAtEveryStep ends the process before and after each thing that has an effect, starts another one, and looks.
@@ -159,8 +211,8 @@ func (w *world) crashAt(step int) bool {
 	p := w.start(func(_ *Config, api *salesloft.Config, deps *Deps) {
 		api.PageSize = 5
 		deps.Source = &meddlingSource{meddle: func(context.Context, int) error { return c.step() }}
-		deps.People = &crashingPublisher{Publisher: deps.People, crash: c, lazy: step%2 == 0}
-		deps.Runs = &crashingPublisher{Publisher: deps.Runs, crash: c}
+		deps.People = &crashingPublisher{Topic: deps.People, crash: c, lazy: step%2 == 0}
+		deps.Runs = &crashingPublisher{Topic: deps.Runs.(Topic), crash: c}
 		deps.State = crashingState{deps.State, c}
 	})
 	p.checkpointRows = 5

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/publish"
@@ -55,7 +56,7 @@ func newWorld(t *testing.T, cfg salesloftest.Config) *world {
 	t.Cleanup(api.Close)
 	registry, err := wire.NewRegistry(pipelinetest.Registry(t))
 	require.NoError(t, err)
-	kafka := pipelinetest.Kafka(t, 3, schemas.PeopleTopic, schemas.ExportRunsTopic, schemas.ProducerStateTopic)
+	kafka := pipelinetest.Kafka(t, 3, schemas.PeopleTopic, schemas.DLQTopic(schemas.PeopleTopic), schemas.ExportRunsTopic, schemas.ProducerStateTopic)
 	return &world{t: t, sim: sim, api: api, kafka: kafka, registry: registry}
 }
 
@@ -86,9 +87,10 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 	}
 	store, err := state.Open(ctx, client, "people-producer")
 	require.NoError(t, err)
-	cfg := Config{Interval: time.Minute, Overlap: 5 * time.Minute}
+	cfg := Config{Interval: time.Minute, Overlap: 5 * time.Minute, MaxRejected: 1000}
+	peopleTopic := open(schemas.PeopleTopic, people.SchemaFile)
 	deps := Deps{
-		People: open(schemas.PeopleTopic, people.SchemaFile), Runs: open(schemas.ExportRunsTopic, exportrun.SchemaFile),
+		People: peopleTopic, Runs: open(schemas.ExportRunsTopic, exportrun.SchemaFile),
 		State: store, Metrics: reg,
 	}
 	api := salesloft.Config{BaseURL: w.api.URL + "/v2", TokenURL: w.api.URL + "/oauth/token"}
@@ -110,7 +112,7 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 	}
 	producer, err := New(cfg, logger, deps)
 	require.NoError(t, err)
-	receiver, err := NewReceiver(ReceiverConfig{AckTimeout: 30 * time.Second}, logger, deps.People, func() string { return webhookSecret }, reg)
+	receiver, err := NewReceiver(ReceiverConfig{AckTimeout: 30 * time.Second}, logger, peopleTopic, func() []string { return []string{webhookSecret} }, reg)
 	require.NoError(t, err)
 	return &process{Producer: producer, receiver: receiver, source: source, state: store}
 }
@@ -127,6 +129,18 @@ func (w *world) events() []people.Person {
 		all = append(all, e)
 	}
 	return all
+}
+
+// letters returns the dead letters of people, by key.
+func (w *world) letters() map[string]deadletter.Letter {
+	w.t.Helper()
+	letters := map[string]deadletter.Letter{}
+	for _, record := range pipelinetest.ReadAll(w.t, w.kafka, schemas.DLQTopic(schemas.PeopleTopic)) {
+		letter, err := deadletter.Parse(record)
+		require.NoError(w.t, err)
+		letters[string(letter.Key)] = letter
+	}
+	return letters
 }
 
 // counts returns how often each event is on the people topic.

@@ -106,8 +106,7 @@ func (c *showCommand) detail(ctx context.Context, e desk.Entry, reader *payload.
 	} else {
 		err = c.decode(ctx, shown, l.Value, reader)
 	}
-	var invalid *wire.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*wire.InvalidError](err); ok {
 		// What cannot be decoded cannot be told apart: any of its bytes may be of a name.
 		shown.Undecodable = invalid.Error()
 		shown.raw = l.Value

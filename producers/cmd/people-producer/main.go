@@ -124,7 +124,8 @@ func (s *settings) receive(ctx context.Context, rt *daemon.Runtime, client *sale
 	if err != nil {
 		return err
 	}
-	receiver, err := people.NewReceiver(s.Receiver, rt.Logger, publisher, secretValue, rt.Registry)
+	accepted := func() []string { return []string{secretValue()} }
+	receiver, err := people.NewReceiver(s.Receiver, rt.Logger, publisher, accepted, rt.Registry)
 	if err != nil {
 		return err
 	}
