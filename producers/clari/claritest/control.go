@@ -125,6 +125,14 @@ func (s *Simulator) controlRoutes(mux *http.ServeMux) {
 	}) (any, error) {
 		return map[string]any{}, s.Fail(body.Requests, body.Fault)
 	})
+	control(mux, "POST /_sim/quota", func(q Quota) (any, error) {
+		return map[string]any{}, s.SetQuota(q)
+	})
+	control(mux, "POST /_sim/api-keys", func(body struct {
+		Keys []string `json:"keys"`
+	}) (any, error) {
+		return map[string]any{}, s.SetAPIKeys(body.Keys...)
+	})
 	control(mux, "POST /_sim/chaos", func(cfg chaos.Config) (any, error) {
 		return map[string]any{}, s.Chaos(cfg)
 	})
@@ -136,7 +144,7 @@ func (s *Simulator) controlRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("/_sim/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{
-			"error": "want GET /_sim/stats or POST /_sim/update, /_sim/hide-user, /_sim/fail, /_sim/chaos, /_sim/fail-jobs",
+			"error": "want GET /_sim/stats or POST /_sim/update, /_sim/hide-user, /_sim/fail, /_sim/chaos, /_sim/fail-jobs, /_sim/quota, /_sim/api-keys",
 		})
 	})
 }

@@ -41,7 +41,7 @@ func appendDigits(b []byte, h uint64) []byte {
 	case shape < 80:
 		return append(strconv.AppendInt(b, units-units%500, 10), ".0"...)
 	case shape < 160:
-		return fmt.Appendf(b, "%d.%02d", units, h>>20%100)
+		return appendPadded(append(strconv.AppendInt(b, units, 10), '.'), h>>20%100, 2)
 	case shape < 180:
 		return strconv.AppendInt(b, units, 10)
 	case shape < 188:
@@ -67,9 +67,28 @@ var (
 const (
 	reports      = 8 // of each manager
 	firstAccount = 280627
+
+	unknownUser = 10_000_000 // from this index on there is nobody
 )
 
-func userID(i int) string { return fmt.Sprintf("%d:00E4M%010dUAS", firstAccount+i, i) }
+func userID(i int) string { return string(appendUserID(nil, i)) }
+
+func appendUserID(b []byte, i int) []byte {
+	b = append(strconv.AppendInt(b, int64(firstAccount+i), 10), ":00E4M"...)
+	return append(appendPadded(b, uint64(i), 10), "UAS"...)
+}
+
+// appendPadded appends a number in at least so many digits.
+func appendPadded(b []byte, n uint64, digits int) []byte {
+	limit := uint64(1)
+	for range digits - 1 {
+		limit *= 10
+	}
+	for ; limit > 1 && n < limit; limit /= 10 {
+		b = append(b, '0')
+	}
+	return strconv.AppendUint(b, n, 10)
+}
 
 // userIndex is the inverse of userID.
 func (s *Simulator) userIndex(id string) (int, bool) {

@@ -121,7 +121,8 @@ func (s *Simulator) schedule(forecast string, req exportRequest) *job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.cfg.Now()
-	if waiting, running, month := s.usage(now); len(waiting)+len(running) >= s.cfg.ConcurrentLimit || month >= s.cfg.MonthlyQuota {
+	waiting, running, month := s.usage(now)
+	if concurrent, monthly := s.available(now, len(waiting)+len(running), month); concurrent < 1 || monthly < 1 {
 		return nil
 	}
 	n := uint64(len(s.jobs))
@@ -153,15 +154,55 @@ func (s *Simulator) usage(now time.Time) (waiting, running []string, month int) 
 	return waiting, running, month
 }
 
+// Quota is what is available in place of what is left, for so many requests that start an export or ask for the limits, or until
+// a time, whichever is first.
+type Quota struct {
+	AvailableMonthlyQuota    *int      `json:"availableMonthlyQuota"`    // none: what is left
+	AvailableConcurrentLimit *int      `json:"availableConcurrentLimit"` // likewise
+	Requests                 int       `json:"requests"`                 // default as many as come until Until
+	Until                    time.Time `json:"until"`                    // of the simulator's clock; default until Requests have come
+}
+
+// SetQuota lets a quota be used up, or be there again, for a while.
+func (s *Simulator) SetQuota(q Quota) error {
+	if q.Requests < 0 || q.Requests == 0 && q.Until.IsZero() {
+		return errors.New("setting the quota: want a number of requests or a time until which it lasts")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quota = q
+	return nil
+}
+
+// available is what may be started, after one more request has asked. The caller holds mu.
+func (s *Simulator) available(now time.Time, running, month int) (concurrent, monthly int) {
+	concurrent, monthly = max(0, s.cfg.ConcurrentLimit-running), max(0, s.cfg.MonthlyQuota-month)
+	if q := s.quota; q.Until.IsZero() || now.Before(q.Until) {
+		if q.AvailableConcurrentLimit != nil {
+			concurrent = *q.AvailableConcurrentLimit
+		}
+		if q.AvailableMonthlyQuota != nil {
+			monthly = *q.AvailableMonthlyQuota
+		}
+	}
+	if s.quota.Requests > 0 {
+		if s.quota.Requests--; s.quota.Requests == 0 {
+			s.quota = Quota{}
+		}
+	}
+	return concurrent, monthly
+}
+
 func (s *Simulator) limits(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
-	waiting, running, month := s.usage(s.cfg.Now())
+	now := s.cfg.Now()
+	waiting, running, month := s.usage(now)
+	concurrent, monthly := s.available(now, len(waiting)+len(running), month)
 	s.mu.Unlock()
 	writeJSON(w, http.StatusOK, map[string]any{"jobs": map[string]any{
 		"concurrentLimit": s.cfg.ConcurrentLimit, "monthlyQuota": s.cfg.MonthlyQuota,
 		"runningJobIds": running, "submittedJobIds": waiting,
-		"availableConcurrentLimit": max(0, s.cfg.ConcurrentLimit-len(running)-len(waiting)),
-		"availableMonthlyQuota":    max(0, s.cfg.MonthlyQuota-month),
+		"availableConcurrentLimit": concurrent, "availableMonthlyQuota": monthly,
 	}})
 }
 

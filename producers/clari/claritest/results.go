@@ -55,6 +55,9 @@ func (s *Simulator) view(seq uint64) view {
 
 // each calls fn for every entry of a snapshot that has a value of its kinds. The entry is valid until fn returns.
 func (s *Simulator) each(snap snapshot, fn func(entryKey, *entry) error) error {
+	if s.cfg.EmptyResults {
+		return nil
+	}
 	v := s.view(snap.seq)
 	e := entry{values: map[string]string{}}
 	for user := range s.cfg.Users {
@@ -197,16 +200,21 @@ func (s *Simulator) writeFields(w io.Writer) error {
 
 func (s *Simulator) writePeriods(w io.Writer, snap snapshot) error {
 	return list(w, "timePeriods", func(item func([]byte) error) error {
-		q := snap.quarter
-		first, last := s.span(q)
-		var year any = s.year(q)
-		if q%2 == 1 { // it comes as a number or a string
-			year = strconv.Itoa(s.year(q))
+		for q := snap.quarter; q >= snap.quarter-quarter(s.cfg.MorePeriods); q-- {
+			first, last := s.span(q)
+			var year any = s.year(q)
+			if q%2 == 1 { // it comes as a number or a string
+				year = strconv.Itoa(s.year(q))
+			}
+			period := map[string]any{
+				"timePeriodId": s.id(q), "type": "QUARTER", "label": fmt.Sprintf("Q%d", q%4+1), "year": year,
+				"startDate": first.Format(dateLayout), "endDate": last.Format(dateLayout), "crmId": fmt.Sprintf("026%012d", q),
+			}
+			if err := marshalTo(item, period); err != nil {
+				return err
+			}
 		}
-		return marshalTo(item, map[string]any{
-			"timePeriodId": s.id(q), "type": "QUARTER", "label": fmt.Sprintf("Q%d", q%4+1), "year": year,
-			"startDate": first.Format(dateLayout), "endDate": last.Format(dateLayout), "crmId": fmt.Sprintf("026%012d", q),
-		})
+		return nil
 	})
 }
 
@@ -226,17 +234,19 @@ func (s *Simulator) writeFrames(w io.Writer, snap snapshot) error {
 
 func (s *Simulator) writeEntries(w io.Writer, snap snapshot) error {
 	return list(w, "entries", func(item func([]byte) error) error {
-		keys := make(map[string]string, len(allTypes))
-		for _, kind := range allTypes {
-			keys[kind] = s.valueKey(kind)
-		}
+		text := s.spell(snap)
 		var b []byte
 		err := s.each(snap, func(k entryKey, e *entry) error {
-			b = s.appendEntry(b[:0], snap, keys, k, e)
+			b = text.appendEntry(b[:0], k, e)
 			return item(b)
 		})
 		if err != nil {
 			return err
+		}
+		for i := range s.cfg.UnknownRefs {
+			if err := item(text.appendUnknown(b[:0], i)); err != nil {
+				return err
+			}
 		}
 		for i := range s.cfg.MalformedEntries {
 			if err := item([]byte(malformed[i%len(malformed)])); err != nil {
@@ -274,18 +284,44 @@ func (s *Simulator) valueKey(kind string) string {
 	return key
 }
 
-// appendEntry appends an element of the entries list. Nothing in it needs escaping.
-func (s *Simulator) appendEntry(b []byte, snap snapshot, keys map[string]string, k entryKey, e *entry) []byte {
-	field, _, _ := s.field(k.field)
-	b = fmt.Appendf(b, `{"timePeriodId":"%s","timeFrameId":"%s","userId":"%s","fieldId":"%s"`,
-		s.id(k.quarter), frameID(time.Unix(k.week, 0).UTC()), userID(k.user), field)
+// spelling is what the elements of one document's entries list have in common, put into text once.
+type spelling struct {
+	kinds    []string
+	keys     []string // ,"key": of each kind
+	opening  string
+	frames   map[int64]string
+	fields   []string
+	currency string
+}
+
+func (s *Simulator) spell(snap snapshot) *spelling {
+	text := &spelling{kinds: snap.kinds, opening: `{"timePeriodId":"` + s.id(snap.quarter) + `","timeFrameId":"`, frames: map[int64]string{}}
 	for _, kind := range snap.kinds {
+		text.keys = append(text.keys, `,"`+s.valueKey(kind)+`":`)
+	}
+	for _, week := range snap.weeks {
+		text.frames[week.Unix()] = frameID(week)
+	}
+	for i := range s.cfg.Fields {
+		id, _, _ := s.field(i)
+		text.fields = append(text.fields, id)
+	}
+	text.currency = fmt.Sprintf(`,"currency":{"code":%q,"symbol":%q}`, snap.currency, symbol(snap.currency))
+	return text
+}
+
+// appendEntry appends an element of the entries list. Nothing in it needs escaping.
+func (text *spelling) appendEntry(b []byte, k entryKey, e *entry) []byte {
+	b = append(append(append(b, text.opening...), text.frames[k.week]...), `","userId":"`...)
+	b = append(appendUserID(b, k.user), `","fieldId":"`...)
+	b = append(append(b, text.fields[k.field]...), '"')
+	for i, kind := range text.kinds {
 		if value := e.values[kind]; value != "" {
-			b = fmt.Appendf(b, `,"%s":%s`, keys[kind], value)
+			b = append(append(b, text.keys[i]...), value...)
 		}
 	}
 	if e.currency {
-		b = fmt.Appendf(b, `,"currency":{"code":%q,"symbol":%q}`, snap.currency, symbol(snap.currency))
+		b = append(b, text.currency...)
 	}
 	if e.updatedOn == 0 {
 		return append(b, '}')
@@ -294,9 +330,24 @@ func (s *Simulator) appendEntry(b []byte, snap snapshot, keys map[string]string,
 	if e.byNumber {
 		b = strconv.AppendInt(b, int64(e.updatedBy), 10)
 	} else {
-		b = fmt.Appendf(b, `"%d"`, e.updatedBy)
+		b = append(strconv.AppendInt(append(b, '"'), int64(e.updatedBy), 10), '"')
 	}
-	return fmt.Appendf(b, `,"updatedOn":%d}`, e.updatedOn)
+	b = append(b, `,"updatedOn":`...)
+	return append(strconv.AppendInt(b, e.updatedOn, 10), '}')
+}
+
+// appendUnknown appends an entry of a user or, every other one, of a field that the document does not list.
+func (text *spelling) appendUnknown(b []byte, i int) []byte {
+	user, field := userID(0), text.fields[0]
+	if i%2 == 0 {
+		user = userID(unknownUser + i)
+	} else {
+		field = fmt.Sprintf("fc_unknown_%03d", i)
+	}
+	for _, frame := range text.frames {
+		return fmt.Appendf(b, `%s%s","userId":"%s","fieldId":"%s","forecastValue":%d.5}`, text.opening, frame, user, field, 1000+i)
+	}
+	return b
 }
 
 func symbol(currency string) string {

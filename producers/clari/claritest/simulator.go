@@ -34,7 +34,7 @@ const (
 // Config is what to simulate. The zero value of a field is its default.
 type Config struct {
 	Seed   uint64
-	APIKey string           // what requests must carry; required
+	APIKey string           // what requests must carry until SetAPIKeys; required
 	Now    func() time.Time // the simulator's clock; default time.Now
 
 	// Size of the data. An export has an entry per week (of the quarter if historical, else the latest), user and field.
@@ -62,8 +62,14 @@ type Config struct {
 	RejectCRM          bool     // crm_total and crm_closed are refused as type_not_supported
 	NoOptIn            []string // forecast IDs that are refused as no_optin
 	UnknownForecast404 bool     // no_such_forecast_config with status 404 rather than 400
+	SayExpired         bool     // a key that was good once is refused as expired, with a message that says so, rather than as invalid
+	NoPermission       bool     // a good key may do nothing: 403
+	V1                 bool     // the API is under /v1 as well, with GET /v1/forecast/types
 	HTMLErrors         bool     // a refused key and an unknown route answer with a page of HTML rather than JSON
 	MalformedEntries   int      // so many unreadable elements at the end of the entries
+	UnknownRefs        int      // so many entries of users or fields that the document does not list
+	EmptyResults       bool     // results have no entries
+	MorePeriods        int      // results list so many quarters before the one that they are of, after it
 
 	Chaos chaos.Config // which share of the requests fails in which way; default none
 }
@@ -74,8 +80,11 @@ type Simulator struct {
 	mux   *http.ServeMux
 	chaos *chaos.Handler
 
-	mu       sync.Mutex // guards all below
-	seq      uint64     // counts changes of the data: a job sees those up to its own
+	mu       sync.Mutex      // guards all below
+	keys     []string        // API keys that are good
+	expired  map[string]bool // that were
+	quota    Quota           // stands in for the real one while it lasts
+	seq      uint64          // counts changes of the data: a job sees those up to its own
 	entries  map[entryKey][]version
 	hidden   map[int][]visibility
 	jobs     []*job // in the order of their start
@@ -102,6 +111,7 @@ type Fault struct {
 const (
 	keptRequests = 200
 	prefix       = "/v4"
+	prefixV1     = "/v1"
 )
 
 // New checks cfg and fills in its defaults.
@@ -122,8 +132,8 @@ func New(cfg Config) (*Simulator, error) {
 			errs = append(errs, fmt.Errorf("%s %d: want at least 1", n.name, n.value))
 		}
 	}
-	if cfg.Weeks < 0 || cfg.MalformedEntries < 0 || cfg.ScheduledFor < 0 || cfg.StartedFor < 0 {
-		errs = append(errs, errors.New("weeks, malformed entries and durations: want none below 0"))
+	if cfg.Weeks < 0 || cfg.MalformedEntries < 0 || cfg.UnknownRefs < 0 || cfg.MorePeriods < 0 || cfg.ScheduledFor < 0 || cfg.StartedFor < 0 {
+		errs = append(errs, errors.New("weeks, malformed entries, unknown references, more periods and durations: want none below 0"))
 	}
 	if cfg.FiscalStart < time.January || cfg.FiscalStart > time.December {
 		errs = append(errs, fmt.Errorf("fiscal start %d: want a month, 1 to 12", cfg.FiscalStart))
@@ -138,7 +148,7 @@ func New(cfg Config) (*Simulator, error) {
 		return nil, fmt.Errorf("configuring the Clari simulator: %w", errors.Join(errs...))
 	}
 	s := &Simulator{
-		cfg: cfg, entries: map[entryKey][]version{}, hidden: map[int][]visibility{}, requests: map[string]int{},
+		cfg: cfg, keys: []string{cfg.APIKey}, expired: map[string]bool{}, entries: map[entryKey][]version{}, hidden: map[int][]visibility{}, requests: map[string]int{},
 	}
 	s.mux = s.routes()
 	var err error
@@ -167,22 +177,27 @@ func withDefaults(cfg Config) Config {
 
 func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for pattern, handle := range map[string]http.HandlerFunc{
-		"POST " + prefix + "/export/forecast/{forecastId}": s.startExport,
-		"GET " + prefix + "/export/jobs":                   s.listJobs,
-		"GET " + prefix + "/export/jobs/{jobId}":           s.getJob,
-		"PATCH " + prefix + "/export/jobs/{jobId}":         s.cancelJob,
-		"GET " + prefix + "/export/jobs/{jobId}/results":   s.results,
-		"GET " + prefix + "/admin/limits":                  s.limits,
-		"/":                                                s.noRoute,
-	} {
-		mux.Handle(pattern, s.guarded(handle))
+	api := func(method, path string, handle http.HandlerFunc) {
+		mux.Handle(method+" "+prefix+path, s.guarded(handle))
+		if s.cfg.V1 {
+			mux.Handle(method+" "+prefixV1+path, s.guarded(handle))
+		}
 	}
+	api(http.MethodPost, "/export/forecast/{forecastId}", s.startExport)
+	api(http.MethodGet, "/export/jobs", s.listJobs)
+	api(http.MethodGet, "/export/jobs/{jobId}", s.getJob)
+	api(http.MethodPatch, "/export/jobs/{jobId}", s.cancelJob)
+	api(http.MethodGet, "/export/jobs/{jobId}/results", s.results)
+	api(http.MethodGet, "/admin/limits", s.limits)
+	if s.cfg.V1 {
+		mux.Handle("GET "+prefixV1+"/forecast/types", s.guarded(s.forecastTypes))
+	}
+	mux.Handle("/", s.guarded(s.noRoute))
 	s.controlRoutes(mux)
 	return mux
 }
 
-// ServeHTTP serves the API under /v4 and the simulator's own routes under /_sim.
+// ServeHTTP serves the API under /v4 (and /v1) and the simulator's own routes under /_sim.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/_sim/") {
 		s.mux.ServeHTTP(w, r)
@@ -246,16 +261,56 @@ func (s *Simulator) guarded(next http.HandlerFunc) http.HandlerFunc {
 			s.misbehave(w, r, fault.Status)
 			return
 		}
-		got, want := r.Header.Get("apikey"), s.cfg.APIKey
-		if s.cfg.BearerAuth {
-			got, want = r.Header.Get("Authorization"), "Bearer "+want
+		if message := s.unwelcome(r); message != "" {
+			s.gateway(w, http.StatusUnauthorized, map[string]string{"message": message})
+			return
 		}
-		if got != want {
-			s.gateway(w, http.StatusUnauthorized, map[string]string{"message": "Invalid authentication credentials"})
+		if s.cfg.NoPermission {
+			s.refuse(w, http.StatusForbidden, "SWW", "You do not have permission to use this API.")
 			return
 		}
 		next(w, r)
 	}
+}
+
+// unwelcome says what is wrong with a request's key, nothing if it is good.
+func (s *Simulator) unwelcome(r *http.Request) string {
+	key := r.Header.Get("apikey")
+	if s.cfg.BearerAuth {
+		key, _ = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case slices.Contains(s.keys, key):
+		return ""
+	case s.cfg.SayExpired && s.expired[key]:
+		return "API key has expired"
+	}
+	return "Invalid authentication credentials"
+}
+
+// SetAPIKeys makes these keys the good ones, and no other: two while a key rotates, then the new one.
+func (s *Simulator) SetAPIKeys(keys ...string) error {
+	if len(keys) == 0 || slices.Contains(keys, "") {
+		return errors.New("setting API keys: want at least one, and none empty")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range s.keys {
+		s.expired[key] = true
+	}
+	s.keys = slices.Clone(keys)
+	return nil
+}
+
+// forecastTypes lists what can be exported. Its form is a guess: no specification has the route.
+func (s *Simulator) forecastTypes(w http.ResponseWriter, _ *http.Request) {
+	types := []map[string]string{}
+	for _, id := range s.cfg.Forecasts {
+		types = append(types, map[string]string{"forecastId": id, "name": id})
+	}
+	writeJSON(w, http.StatusOK, types)
 }
 
 func (s *Simulator) takeFault() (Fault, bool) {
