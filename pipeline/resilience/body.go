@@ -97,21 +97,33 @@ func (b *timedBody) Close() error {
 // observedBody tells once how the reading of a body ended: nil at its end, or when the reader had enough.
 type observedBody struct {
 	io.ReadCloser
-	once sync.Once
 	done func(error)
+	once sync.Once
+
+	release func() bool // called by the reader when it is done; may be nil
 }
+
+// end may be called by others than the reader.
+func (b *observedBody) end(err error) { b.once.Do(func() { b.done(err) }) }
 
 func (b *observedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
-		b.once.Do(func() { b.done(nil) })
+		b.endReading(nil)
 	} else if err != nil {
-		b.once.Do(func() { b.done(err) })
+		b.endReading(err)
 	}
 	return n, err
 }
 
 func (b *observedBody) Close() error {
-	b.once.Do(func() { b.done(nil) })
+	b.endReading(nil)
 	return b.ReadCloser.Close()
+}
+
+func (b *observedBody) endReading(err error) {
+	if b.release != nil {
+		b.release()
+	}
+	b.end(err)
 }

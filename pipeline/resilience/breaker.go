@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 
@@ -43,26 +42,42 @@ func (b *breaker) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, ErrCircuitOpen
 	}
 	resp, err := b.next.RoundTrip(req)
-	if err != nil || resp.StatusCode >= 500 {
-		b.record(req.Context(), false)
-		return resp, err
+	if err != nil {
+		b.failed(req.Context())
+		return nil, err
 	}
-	if resp.ContentLength == 0 {
-		b.record(req.Context(), true)
-		return resp, nil
+	resp.Request = req // not the one below, whose context has no deadline
+	switch {
+	case resp.StatusCode >= 500:
+		b.failed(req.Context())
+	case resp.ContentLength == 0:
+		b.circuit.RecordSuccess()
+	default:
+		b.settleWith(resp)
 	}
-	resp.Body = &observedBody{ReadCloser: resp.Body, done: func(err error) { b.record(req.Context(), err == nil) }}
 	return resp, nil
 }
 
-// record counts a try. One whose caller gave up tells nothing of the source. It must not count where many tries of one
-// caller end together, nor be mistaken for a success; but if it was the probe of a breaker that is half open, its
-// permit has to be given back, or there would never be another probe.
-func (b *breaker) record(ctx context.Context, ok bool) {
-	switch {
-	case ok:
-		b.circuit.RecordSuccess()
-	case !errors.Is(ctx.Err(), context.Canceled) || b.circuit.IsHalfOpen():
+// settleWith counts a try when its body has ended, or when its context has: a response that nobody closes, such as one
+// that the executor drops because the caller gives up at that moment, must not keep the permit of a half-open breaker.
+func (b *breaker) settleWith(resp *http.Response) {
+	ctx := resp.Request.Context()
+	body := &observedBody{ReadCloser: resp.Body, done: func(err error) {
+		if err == nil {
+			b.circuit.RecordSuccess()
+		} else {
+			b.failed(ctx)
+		}
+	}}
+	body.release = context.AfterFunc(ctx, func() { body.end(ctx.Err()) })
+	resp.Body = body
+}
+
+// failed counts a failure. A try whose caller gave up tells nothing of the source, and must not count where many tries
+// of one caller end together. But if it was the probe of a breaker that is half open, its permit has to be given back,
+// and not as a success.
+func (b *breaker) failed(ctx context.Context) {
+	if !givenUpByCaller(ctx) || b.circuit.IsHalfOpen() {
 		b.circuit.RecordFailure()
 	}
 }

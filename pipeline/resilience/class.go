@@ -18,7 +18,8 @@ const (
 )
 
 // ClassOf returns the class that an error states by a method Class() Class. What the network and deadlines say passes;
-// all else is unknown.
+// what an open circuit
+// breaker refuses passes with what opened it; all else is unknown.
 func ClassOf(err error) Class {
 	if stated, ok := errors.AsType[interface {
 		error
@@ -26,7 +27,7 @@ func ClassOf(err error) Class {
 	}](err); ok {
 		return stated.Class()
 	}
-	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, ErrCircuitOpen) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return Passes
 	}
 	return Unknown

@@ -9,6 +9,8 @@ import (
 	"time"
 )
 
+var errSlow = errors.New("the source does not answer in time")
+
 // MonitorConfig says when a monitor asks by itself. The zero value of a field stands for its default.
 type MonitorConfig struct {
 	// ProbeAfter is for how long nothing must have been exchanged before Check probes, and so the least time from one
@@ -48,11 +50,11 @@ func NewMonitor(cfg MonitorConfig, probe func(ctx context.Context) error) *Monit
 	return &Monitor{cfg: cfg, probe: probe}
 }
 
-// Transport returns next, http.DefaultTransport if nil, with the monitor watching it. It belongs below NewTransport's,
+// Transport returns next, which NewTransport's default stands for if nil, with the monitor watching it. It belongs below NewTransport's,
 // where each try is seen.
 func (m *Monitor) Transport(next http.RoundTripper) http.RoundTripper {
 	if next == nil {
-		next = http.DefaultTransport
+		next = newBase()
 	}
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		start := time.Now()
@@ -73,8 +75,11 @@ func (m *Monitor) Transport(next http.RoundTripper) http.RoundTripper {
 
 // failed takes note of a try that the network ended, unless the caller did.
 func (m *Monitor) failed(ctx context.Context, err error) {
-	if errors.Is(ctx.Err(), context.Canceled) {
+	if givenUpByCaller(ctx) {
 		return
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		err = errSlow // and not the caller's doing, whatever the words are
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

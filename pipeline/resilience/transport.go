@@ -83,7 +83,7 @@ type transport struct {
 }
 
 // NewTransport returns a transport for the API of one source, to be shared by all of its clients, as it holds the
-// source's circuit breaker. next is http.DefaultTransport if nil.
+// source's circuit breaker. next is like http.DefaultTransport if nil.
 //
 // A 429 is retried for every method, as it says that the request was not processed; a 5xx and a network error only
 // for methods that are idempotent. Retry-After is obeyed and never shortened: a request whose deadline is sooner fails
@@ -92,7 +92,7 @@ type transport struct {
 func NewTransport(cfg TransportConfig, logger *slog.Logger, next http.RoundTripper) http.RoundTripper {
 	cfg = cfg.withDefaults()
 	if next == nil {
-		next = http.DefaultTransport
+		next = newBase()
 	}
 	// Each layer is around those before it: a try has its timeouts and its span, passes the breaker, and is repeated.
 	// No executor is given a context, which makes it safe for newRetry to close the body of a response that is retried.
@@ -108,7 +108,7 @@ func NewTransport(cfg TransportConfig, logger *slog.Logger, next http.RoundTripp
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	// failsafehttp replaces the request's body between tries, which a RoundTripper must not do to its caller's.
 	ctx := req.Context()
-	clone := req.Clone(ctx)
+	clone := req.Clone(context.WithValue(ctx, callerKey{}, ctx))
 	if id := CorrelationID(ctx); id != "" && clone.Header.Get(CorrelationHeader) == "" {
 		clone.Header.Set(CorrelationHeader, id)
 	}
@@ -124,11 +124,34 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, &givenUp{err}
 	}
-	if wait, late := tooLate(resp); late {
+	if wait, late := tooLate(ctx, resp); late {
 		_ = resp.Body.Close() // the answer is given up; its connection must not be
 		return nil, &givenUp{&RetryAfterError{Status: resp.StatusCode, Wait: wait}}
 	}
 	return resp, nil
+}
+
+// newBase returns what goes to the network where nothing else was given: http.DefaultTransport with a ping on HTTP/2
+// connections that are silent. A connection that a firewall has forgotten would otherwise time out every request for a
+// quarter of an hour, as new ones go over the same.
+func newBase() http.RoundTripper {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // replaced by the program, which knows why
+		return http.DefaultTransport
+	}
+	base = base.Clone()
+	base.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second}
+	return base
+}
+
+type callerKey struct{}
+
+// givenUpByCaller tells whether the caller has ended a try whose context is ctx. ctx itself cannot tell: our timeouts end it too.
+func givenUpByCaller(ctx context.Context) bool {
+	if caller, ok := ctx.Value(callerKey{}).(context.Context); ok {
+		ctx = caller
+	}
+	return errors.Is(ctx.Err(), context.Canceled)
 }
 
 // withHeaderTimeout gives every try a timeout that ends with its headers.
@@ -153,12 +176,12 @@ func anyFailure(resp *http.Response, err error) bool {
 }
 
 // tooLate reports an answer that asks for a longer wait than its request has time.
-func tooLate(resp *http.Response) (wait time.Duration, late bool) {
-	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests || resp.Request == nil {
+func tooLate(ctx context.Context, resp *http.Response) (wait time.Duration, late bool) {
+	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
 		return 0, false
 	}
 	wait = retryAfter(resp, time.Now())
-	deadline, ok := resp.Request.Context().Deadline()
+	deadline, ok := ctx.Deadline()
 	return wait, ok && wait > 0 && time.Until(deadline) < wait
 }
 
@@ -169,7 +192,7 @@ func newRetry(cfg TransportConfig, logger *slog.Logger, retryable func(*http.Res
 			if err != nil {
 				return errors.Is(err, ErrCircuitOpen)
 			}
-			_, late := tooLate(resp)
+			_, late := tooLate(resp.Request.Context(), resp) // breaker has set the request
 			return late
 		}).
 		ReturnLastFailure().
