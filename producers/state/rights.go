@@ -24,3 +24,6 @@ func MayLock(ctx context.Context, client *kgo.Client, producer, name string) err
 	}
 	return fmt.Errorf("asking about the group %s: %w", req.Group, err)
 }
+
+// LockGroups is how the names of the groups begin that a producer's locks are.
+func LockGroups(producer string) string { return lockGroup(producer+"/", "") }
