@@ -36,17 +36,17 @@ var unbounded = bounds{from: -1 << 63, to: 1<<63 - 1}
 
 func (b bounds) has(at int64) bool { return b.from <= at && at <= b.to }
 
-func parseListing(query url.Values, strictPerPage bool) listing {
+func parseListing(query url.Values, cfg Config) listing {
 	l := listing{page: 1, perPage: 25, sortBy: "updated_at", descending: true, updated: unbounded, created: unbounded,
 		filtering: map[string]any{}}
-	l.paging(query, strictPerPage)
+	l.paging(query, cfg.StrictPerPage)
 	for name := range query {
 		field, operator, nested := strings.Cut(strings.TrimSuffix(name, "]"), "[")
 		values := split(query[name])
 		switch {
 		case field == "updated_at" && nested:
 			l.bound(&l.updated, field, operator, values)
-		case field == "created_at" && nested:
+		case field == "created_at" && nested && !cfg.IgnoreCreatedAt:
 			l.bound(&l.created, field, operator, values)
 		case field == "ids":
 			l.ids = l.integers(field, values, l.ids)
@@ -152,7 +152,7 @@ func (l *listing) texts(field string, values []string, into map[string]bool) map
 }
 
 func (s *Simulator) listPeople(w http.ResponseWriter, r *http.Request) {
-	l := parseListing(r.URL.Query(), s.cfg.StrictPerPage)
+	l := parseListing(r.URL.Query(), s.cfg)
 	if l.badField != "" {
 		writeInvalid(w, l.badField, l.what)
 		return
@@ -186,9 +186,20 @@ func (s *Simulator) listPeople(w http.ResponseWriter, r *http.Request) {
 }
 
 // list returns the people of one page and how many match. By updated_at alone, which is how changes are polled, it cuts the
-// page out of the standing order; only other filters and orders look at every match.
+// page out of the standing order, and by IDs it looks up those; only other filters and orders look at every match.
 func (st *store) list(l listing) (page []*person, total int) {
 	st.mu.RLock()
+	if l.ids != nil {
+		matches := make([]*person, 0, len(l.ids))
+		for id := range l.ids {
+			if p := st.byID[id]; p != nil && l.updated.has(p.updatedAt) {
+				matches = append(matches, p)
+			}
+		}
+		st.mu.RUnlock()
+		slices.SortFunc(matches, compare)
+		return st.choose(matches, l)
+	}
 	low := sort.Search(len(st.order), func(i int) bool { return st.order[i].updatedAt >= l.updated.from })
 	high := sort.Search(len(st.order), func(i int) bool { return st.order[i].updatedAt > l.updated.to })
 	matches := st.order[low:max(low, high)]
@@ -198,17 +209,22 @@ func (st *store) list(l listing) (page []*person, total int) {
 	}
 	matches = slices.Clone(matches)
 	st.mu.RUnlock()
-	matches = slices.DeleteFunc(matches, func(p *person) bool { return !st.matches(l, p) })
-	st.sort(matches, l.sortBy)
-	return cut(matches, l), len(matches)
+	return st.choose(matches, l)
+}
+
+// choose filters and orders a copy of people who are in the standing order.
+func (st *store) choose(people []*person, l listing) (page []*person, total int) {
+	people = slices.DeleteFunc(people, func(p *person) bool { return !st.matches(l, p) })
+	st.sort(people, l.sortBy)
+	return cut(people, l), len(people)
 }
 
 func (l listing) selective() bool {
-	return l.created != unbounded || l.ids != nil || l.emails != nil || l.crmIDs != nil || l.owners != nil
+	return l.created != unbounded || l.emails != nil || l.crmIDs != nil || l.owners != nil
 }
 
 func (st *store) matches(l listing, p *person) bool {
-	if !l.created.has(p.createdAt) || (l.ids != nil && !l.ids[p.id]) {
+	if !l.created.has(p.createdAt) {
 		return false
 	}
 	if l.emails == nil && l.crmIDs == nil && l.owners == nil {

@@ -16,29 +16,41 @@ type tokens struct {
 
 	mu      sync.Mutex // guards what follows
 	refresh string
+	used    map[string]bool      // refresh tokens that were good
 	access  map[string]time.Time // token → expiry
 	issued  int
 	values  []string // of all tokens that were issued, for those who look for them where they should not be
 }
 
 func newTokens(cfg Config) *tokens {
-	return &tokens{cfg: cfg, refresh: cfg.RefreshToken, access: map[string]time.Time{}}
+	return &tokens{cfg: cfg, refresh: cfg.RefreshToken, used: map[string]bool{}, access: map[string]time.Time{}}
 }
 
-func (t *tokens) valid(bearer string) bool {
+const invalidToken = "Invalid Bearer Token"
+
+// unwelcome says what is wrong with a token, nothing if it is good.
+func (t *tokens) unwelcome(bearer string) string {
 	if slices.Contains(t.cfg.APIKeys, bearer) {
-		return true
+		return ""
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	expiry, known := t.access[bearer]
-	return known && t.cfg.Now().Before(expiry)
+	switch {
+	case known && t.cfg.Now().Before(expiry):
+		return ""
+	case known && t.cfg.SayExpired:
+		return "The access token expired"
+	}
+	return invalidToken
 }
 
 func (t *tokens) expireAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	clear(t.access)
+	for token := range t.access {
+		t.access[token] = time.Time{}
+	}
 }
 
 func (t *tokens) setRefresh(token string) {
@@ -80,9 +92,14 @@ func (t *tokens) serve(w http.ResponseWriter, r *http.Request) {
 	switch form.GrantType {
 	case "refresh_token":
 		if t.refresh == "" || form.RefreshToken != t.refresh {
+			if t.cfg.ReuseRevokes && t.used[form.RefreshToken] {
+				t.refresh = ""
+				clear(t.access)
+			}
 			tokenError(w, t.cfg.InvalidGrantStatus, "invalid_grant", "The refresh token is invalid, expired or revoked.")
 			return
 		}
+		t.used[t.refresh] = true
 		t.refresh = rand.Text()
 		t.values = append(t.values, t.refresh)
 		answer["refresh_token"] = t.refresh

@@ -49,6 +49,10 @@ type Config struct {
 	TenantIDString     bool // tenant_id is a string
 	WrapDeliveries     bool // webhook bodies come under "data"
 	DeleteBodyIDOnly   bool // person_deleted carries the id alone
+	IgnoreCreatedAt    bool // lists take no notice of a filter by created_at, as of any unknown one
+	ReuseRevokes       bool // a refresh token that is used again revokes all that came of it, as the newest, and every access token
+	SayExpired         bool // the 401 to an access token that has run out says so
+	HideCallbackTokens bool // lists of webhook subscriptions come without callback_token
 
 	Chaos chaos.Config // which share of the requests fails in which way, those for tokens too; default none
 }
@@ -204,7 +208,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // misbehave is what chaos refuses a request with.
 func misbehave(w http.ResponseWriter, _ *http.Request, status int) {
 	if status == http.StatusUnauthorized {
-		writeError(w, status, "Invalid Bearer Token")
+		writeError(w, status, invalidToken)
 		return
 	}
 	writeError(w, status, http.StatusText(status))
@@ -224,9 +228,9 @@ func (s *Simulator) guard(scope string, handler http.HandlerFunc) http.HandlerFu
 				"No Bearer Token attached to request, please see documentation at developers.salesloft.com")
 			return
 		}
-		if !s.tokens.valid(bearer) {
+		if message := s.tokens.unwelcome(bearer); message != "" {
 			s.count(func(c *requestCounts) { c.unauthorized++ })
-			writeError(w, http.StatusUnauthorized, "Invalid Bearer Token")
+			writeError(w, http.StatusUnauthorized, message)
 			return
 		}
 		if !s.charge(w, r) {

@@ -272,7 +272,11 @@ func (s *Simulator) listSubscriptions(w http.ResponseWriter, _ *http.Request) {
 	defer s.courier.mu.Unlock()
 	list := make([]any, 0, len(s.courier.subscriptions))
 	for _, subscription := range s.courier.subscriptions {
-		list = append(list, s.subscriptionJSON(subscription))
+		item := s.subscriptionJSON(subscription)
+		if s.cfg.HideCallbackTokens {
+			delete(item, "callback_token")
+		}
+		list = append(list, item)
 	}
 	if s.cfg.WrapSubscriptions {
 		writeData(w, list)

@@ -201,7 +201,7 @@ func (s *Simulator) upsertTarget(body fields) (p *person, known bool) {
 	case "email_address":
 		return s.people.find(s.people.idByEmail(body.text("email_address"))), true
 	case "crm_id":
-		l := parseListing(map[string][]string{"crm_id": {body.text("crm_id")}}, false)
+		l := parseListing(map[string][]string{"crm_id": {body.text("crm_id")}}, Config{})
 		if found, _ := s.people.list(l); len(found) > 0 && body.text("crm_id") != "" {
 			return found[0], true
 		}
