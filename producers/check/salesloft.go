@@ -3,9 +3,7 @@ package check
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/revstream/revstream/producers/salesloft"
@@ -150,18 +148,20 @@ func (c *salesloftChecks) subscribed(context.Context) Result {
 	return passed("%s", strings.Join(c.cfg.EventTypes, ", "))
 }
 
-// missing says what keeps deliveries of an event type from coming, or "".
+// missing says what keeps deliveries of an event type from coming, or "". One good subscription is enough.
 func (c *salesloftChecks) missing(eventType string) string {
-	i := slices.IndexFunc(c.subs, func(s salesloft.Subscription) bool {
-		return s.EventType == eventType && s.CallbackURL == c.cfg.CallbackURL
-	})
-	switch {
-	case i < 0:
-		return fmt.Sprintf("%s is not subscribed", eventType)
-	case !c.subs[i].Enabled:
-		return fmt.Sprintf("%s is disabled", eventType)
-	case c.subs[i].CallbackToken != "" && c.cfg.Secret != nil && c.subs[i].CallbackToken != c.cfg.Secret():
-		return fmt.Sprintf("%s is signed with another secret", eventType)
+	problem := eventType + " is not subscribed"
+	for _, s := range c.subs {
+		switch {
+		case s.EventType != eventType || s.CallbackURL != c.cfg.CallbackURL:
+			continue
+		case !s.Enabled:
+			problem = eventType + " is disabled"
+		case s.CallbackToken != "" && c.cfg.Secret != nil && s.CallbackToken != c.cfg.Secret():
+			problem = eventType + " is signed with another secret"
+		default:
+			return ""
+		}
 	}
-	return ""
+	return problem
 }
