@@ -62,7 +62,9 @@ var scenarios = map[string]func(context.Context, *daemon.Runtime) error{
 		rt.Go("second", component("second", 500*time.Millisecond))
 		rt.Handle("POST /hook", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
 		down := os.Getenv("DOWN") != ""
-		rt.Check("clari", func(context.Context) (map[string]any, error) { return map[string]any{"connected": true}, nil })
+		rt.Check("clari", func(context.Context) (map[string]any, error) {
+			return map[string]any{"connected": true, "latency_ms": int64(12)}, nil
+		})
 		rt.Check("sink", func(context.Context) (map[string]any, error) {
 			if down {
 				return nil, errors.New("sink unavailable")
@@ -175,7 +177,7 @@ func TestServesAndStopsInOrder(t *testing.T) {
 	require.Equal(t, 200, code)
 	code, body := get(t, addr, "/health")
 	require.Equal(t, 200, code)
-	require.JSONEq(t, `{"status":"healthy","clari":{"status":"healthy","connected":true},"sink":{"status":"healthy"},"slow":{"status":"healthy"}}`, body)
+	require.JSONEq(t, `{"status":"healthy","clari":{"status":"healthy","connected":true,"latency_ms":12},"sink":{"status":"healthy"},"slow":{"status":"healthy"}}`, body)
 	code, body = get(t, addr, "/metrics")
 	require.Equal(t, 200, code)
 	for _, metric := range []string{`revstream_build_info{`, "go_goroutines", "process_resident_memory_bytes"} {
@@ -203,7 +205,7 @@ func TestReadinessTellsWhatIsDegraded(t *testing.T) {
 	addr := p.line(t, "started")["http_addr"]
 	code, body := get(t, addr, "/readyz")
 	require.Equal(t, 503, code)
-	require.JSONEq(t, `{"status":"degraded","clari":{"status":"healthy","connected":true},
+	require.JSONEq(t, `{"status":"degraded","clari":{"status":"healthy","connected":true,"latency_ms":12},
 		"sink":{"status":"degraded","error":"sink unavailable"},"slow":{"status":"degraded","error":"the check timed out"},
 		"problems":["sink is degraded: sink unavailable","slow is degraded: the check timed out"]}`, body)
 	code, _ = get(t, addr, "/healthz")

@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 // startTracing installs the W3C propagator and, if OTEL_EXPORTER_OTLP_ENDPOINT is set, an exporter, which reads its
@@ -35,7 +37,31 @@ func startTracing(ctx context.Context, service string, logger *slog.Logger) (sto
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		logger.Warn("exporting traces failed", "error", err)
 	}))
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res))
+	provider := newTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res))
 	otel.SetTracerProvider(provider)
 	return provider.Shutdown, nil
 }
+
+// newTracerProvider puts the correlation ID on every span, by which a run's traces are found like its log lines.
+func newTracerProvider(opts ...sdktrace.TracerProviderOption) *sdktrace.TracerProvider {
+	return sdktrace.NewTracerProvider(append(opts, sdktrace.WithSpanProcessor(correlatingSpans{}))...)
+}
+
+// correlatingSpans adds the correlation ID of the context that a span is started with.
+type correlatingSpans struct{}
+
+// OnStart implements sdktrace.SpanProcessor.
+func (correlatingSpans) OnStart(parent context.Context, span sdktrace.ReadWriteSpan) {
+	if id := resilience.CorrelationID(parent); id != "" {
+		span.SetAttributes(attribute.String("revstream.correlation_id", id))
+	}
+}
+
+// OnEnd implements sdktrace.SpanProcessor.
+func (correlatingSpans) OnEnd(sdktrace.ReadOnlySpan) {}
+
+// Shutdown implements sdktrace.SpanProcessor.
+func (correlatingSpans) Shutdown(context.Context) error { return nil }
+
+// ForceFlush implements sdktrace.SpanProcessor.
+func (correlatingSpans) ForceFlush(context.Context) error { return nil }

@@ -48,7 +48,7 @@ func Repeat(ctx context.Context, cfg RepeatConfig, logger *slog.Logger, what str
 	cfg = cfg.withDefaults()
 	policy := retrypolicy.NewBuilder[any]().
 		HandleIf(func(_ any, err error) bool {
-			if _, gaveUp := errors.AsType[*givenUp](err); gaveUp {
+			if _, gaveUp := errors.AsType[*givenUpError](err); gaveUp {
 				return false
 			}
 			return err != nil && ctx.Err() == nil && cfg.Retryable(err)

@@ -62,19 +62,19 @@ func (e *RetryAfterError) Error() string {
 // Unwrap says that the deadline is what ended the request, if a little early.
 func (e *RetryAfterError) Unwrap() error { return context.DeadlineExceeded }
 
-// givenUp marks an error as the transport's last word, for Repeat to know.
-type givenUp struct{ error }
+// givenUpError marks an error as the transport's last word, for Repeat to know.
+type givenUpError struct{ error }
 
-func (e *givenUp) Unwrap() error { return e.error }
+func (e *givenUpError) Unwrap() error { return e.error }
 
 // Timeout lets url.Error, which looks no deeper, tell a timeout.
-func (e *givenUp) Timeout() bool {
+func (e *givenUpError) Timeout() bool {
 	timeout, ok := errors.AsType[net.Error](e.error)
 	return ok && timeout.Timeout()
 }
 
 // Temporary makes it a net.Error again, if it was one.
-func (e *givenUp) Temporary() bool { return e.Timeout() }
+func (e *givenUpError) Temporary() bool { return e.Timeout() }
 
 // transport picks the policies by whether the request may be repeated blindly.
 type transport struct {
@@ -122,11 +122,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := policies.RoundTrip(clone)
 	if err != nil {
-		return nil, &givenUp{err}
+		return nil, &givenUpError{err}
 	}
 	if wait, late := tooLate(ctx, resp); late {
 		_ = resp.Body.Close() // the answer is given up; its connection must not be
-		return nil, &givenUp{&RetryAfterError{Status: resp.StatusCode, Wait: wait}}
+		return nil, &givenUpError{&RetryAfterError{Status: resp.StatusCode, Wait: wait}}
 	}
 	return resp, nil
 }
@@ -229,7 +229,7 @@ func retryAfter(resp *http.Response, now time.Time) time.Duration {
 	header := resp.Header.Get("Retry-After")
 	// Beyond 2³¹ seconds ParseUint fails with the most that there is, which is obeyed like any other number.
 	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(seconds) * time.Second //nolint:gosec // of 31 bits
+		return time.Duration(seconds) * time.Second
 	}
 	until, err := http.ParseTime(header)
 	if err != nil {
