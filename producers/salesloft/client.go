@@ -3,18 +3,19 @@
 package salesloft
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 const (
@@ -37,24 +38,24 @@ type Config struct {
 	TokenURL string // default DefaultTokenURL; used with a client ID alone, and checked without one too
 
 	APIKey func() string
+	// RenewAPIKey is asked once for another key than the one that was refused, and RenewClientSecret likewise: the owner of a
+	// secret may have rotated it before this process has noticed. They return the refused one if there is no other. Optional.
+	RenewAPIKey, RenewClientSecret func(ctx context.Context, refused string) string
 
 	ClientID     string
 	ClientSecret func() string
 	// RefreshToken is the token that the application was authorised with. The one in TokenStore, which came after it, goes
-	// first. Without RefreshToken the client asks for its own token (grant client_credentials), whatever is stored.
+	// first. Without RefreshToken the client asks for its own token (grant client_credentials), whoever has authorised it.
 	RefreshToken func() string
-	TokenStore   TokenStore // required with RefreshToken
+	TokenStore   TokenStore // required with RefreshToken; without it, it lets processes share one token
 
-	PageSize int              // records a page in Changes, 1…100; default 100
-	Now      func() time.Time // default time.Now; decides when an access token is due for renewal
-}
+	Budget   BudgetConfig
+	Backoff  resilience.Backoff // between garbled answers to one request
+	PageSize int                // records a page in Changes, 1…100; default 100
 
-// TokenStore keeps the refresh token between runs: the API revokes each one when it is used, so that the configured token is
-// good once. Save must be durable when it returns.
-type TokenStore interface {
-	// Load returns the refresh token that was saved last, "" if none was.
-	Load(ctx context.Context) (string, error)
-	Save(ctx context.Context, refreshToken string) error
+	Now     func() time.Time                                 // default time.Now; decides when a token is due and when a minute is over
+	Sleep   func(ctx context.Context, d time.Duration) error // default resilience.Sleep; waits for the budget
+	Metrics prometheus.Registerer                            // default: none
 }
 
 // Client calls the API. It is safe for concurrent use.
@@ -65,10 +66,14 @@ type Client struct {
 	http     *http.Client
 	logger   *slog.Logger
 	tokens   tokenSource
+	budget   *budget
+	backoff  resilience.Backoff
 }
 
 // New checks the configuration. It does no I/O and calls none of the secret functions. Retries, timeouts and the circuit
-// breaker are the http client's: the client itself repeats a request once, after a 401, with a new token.
+// breaker are the http client's. The client itself repeats what the transport cannot judge: a request that was refused for its
+// token, with another one; a request for which the team's budget did not suffice, in the next minute; and a GET whose
+// answer of 2xx is garbled.
 func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) {
 	if cfg.BaseURL == "" {
 		cfg.BaseURL = DefaultBaseURL
@@ -82,20 +87,41 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Sleep == nil {
+		cfg.Sleep = resilience.Sleep
+	}
+	cfg.Budget.setDefaults()
 	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
 		return nil, err
 	}
 	base, err := url.Parse(strings.TrimRight(cfg.BaseURL, "/"))
 	if err != nil {
 		return nil, errors.New("salesloft: SALESLOFT_BASE_URL: is no URL")
 	}
-	c := &Client{base: base.String(), basePath: base.Path, pageSize: cfg.PageSize, http: client, logger: logger}
+	c := &Client{
+		base: base.String(), basePath: base.Path, pageSize: cfg.PageSize, http: client, logger: logger,
+		budget: newBudget(cfg.Budget, cfg.Now, cfg.Sleep, m), backoff: cfg.Backoff,
+	}
 	if cfg.APIKey != nil {
-		c.tokens = keySource{key: cfg.APIKey}
+		c.tokens = keySource{key: cfg.APIKey, newer: cfg.RenewAPIKey}
 	} else {
-		c.tokens = newOAuth(cfg, logger, client)
+		c.tokens = newOAuth(cfg, logger, client, m)
 	}
 	return c, nil
+}
+
+// Close waits for a renewal of the access token that is under way, so that what it issues is stored: close the store after
+// the client. Calls that need a new token fail from then on. It may be called more than once.
+func (c *Client) Close(ctx context.Context) error { return c.tokens.close(ctx) }
+
+// Scopes are those that the token endpoint named with the present access token. Nil when there is none yet, when the endpoint
+// named none, and for an API key.
+func (c *Client) Scopes() []string {
+	return strings.Fields(strings.ReplaceAll(c.tokens.scope(), ",", " "))
 }
 
 func (cfg Config) validate() error {
@@ -122,6 +148,7 @@ func (cfg Config) validate() error {
 	if cfg.PageSize < 1 || cfg.PageSize > MaxPageSize {
 		problems = append(problems, fmt.Errorf("page size: %d is not within 1 and %d", cfg.PageSize, MaxPageSize))
 	}
+	problems = append(problems, cfg.Budget.Validate())
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("salesloft: %w", err)
 	}
@@ -142,6 +169,9 @@ type RateLimit struct {
 	Remaining int // points left in this minute; -1 when the answer did not say
 }
 
+// noLimit is of a request without an answer.
+var noLimit = RateLimit{Cost: -1, Remaining: -1}
+
 func rateLimit(header http.Header) RateLimit {
 	points := func(name string) int {
 		n, err := strconv.Atoi(header.Get(name))
@@ -151,140 +181,6 @@ func rateLimit(header http.Header) RateLimit {
 		return n
 	}
 	return RateLimit{Cost: points("X-Ratelimit-Endpoint-Cost"), Remaining: points("X-Ratelimit-Remaining-Minute")}
-}
-
-// call sends one request, renews the token once if it is refused, and decodes an answer of 2xx into into (nil: ignored).
-func (c *Client) call(ctx context.Context, method, path string, query url.Values, body, into any) (RateLimit, error) {
-	var payload []byte
-	if body != nil {
-		var err error
-		if payload, err = json.Marshal(body); err != nil {
-			return RateLimit{}, fmt.Errorf("encoding the request: %w", err)
-		}
-	}
-	token, err := c.tokens.token(ctx)
-	if err != nil {
-		return RateLimit{}, fmt.Errorf("getting an access token: %w", err)
-	}
-	limit, err := c.send(ctx, method, path, query, payload, token, into)
-	if !errors.Is(err, ErrUnauthorized) {
-		return limit, err
-	}
-	renewed, renewErr := c.tokens.renew(ctx, token)
-	if renewErr != nil {
-		return limit, fmt.Errorf("renewing the refused access token: %w", renewErr)
-	}
-	if renewed == token {
-		return limit, err
-	}
-	return c.send(ctx, method, path, query, payload, renewed, into)
-}
-
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, payload []byte, token string, into any) (RateLimit, error) {
-	target := c.base + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	var body io.Reader
-	if payload != nil {
-		body = bytes.NewReader(payload)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, target, body)
-	if err != nil {
-		return RateLimit{}, fmt.Errorf("%s %s: %w", method, path, withoutURL(err))
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Accept", "application/json")
-	if payload != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := c.http.Do(request)
-	if err != nil {
-		return RateLimit{}, fmt.Errorf("%s %s: %w", method, path, withoutURL(err))
-	}
-	defer drain(response.Body)
-	limit := rateLimit(response.Header)
-	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return limit, responseError(method, c.basePath+path, response, token)
-	}
-	if into == nil {
-		return limit, nil
-	}
-	if err := decodeAnswer(response.Body, into); err != nil {
-		return limit, fmt.Errorf("%s %s: %w", method, path, err)
-	}
-	return limit, nil
-}
-
-// drain reads what is left of a body, so that the connection can be used again, unless that is much.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, 64<<10)
-	_ = body.Close()
-}
-
-func decodeAnswer(body io.Reader, into any) error {
-	raw, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
-	if err != nil {
-		return fmt.Errorf("%w: reading it: %w", ErrMalformed, err)
-	}
-	if len(raw) > maxAnswer {
-		return fmt.Errorf("%w: it is longer than %d bytes", ErrMalformed, maxAnswer)
-	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		// The decoder's own text quotes values.
-		return fmt.Errorf("%w: it is not the expected JSON", ErrMalformed)
-	}
-	return nil
-}
-
-// withoutURL drops the address that net/http puts into its errors: its query can hold e-mail addresses.
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
-	return err
-}
-
-func responseError(method, path string, response *http.Response, token string) error {
-	failure := &APIError{Method: method, Path: path, Status: response.StatusCode, RetryAfter: retryAfter(response.Header)}
-	var envelope struct {
-		Error  json.RawMessage     `json:"error"`
-		Errors map[string][]string `json:"errors"`
-	}
-	raw, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
-	if err == nil && json.Unmarshal(raw, &envelope) == nil {
-		if message, ok := unmarshal[string](envelope.Error); ok {
-			failure.Message = truncate(strings.ReplaceAll(message, token, "[redacted]"))
-		}
-	}
-	if response.StatusCode == http.StatusUnprocessableEntity {
-		return &ValidationError{APIError: failure, Fields: envelope.Errors}
-	}
-	return failure
-}
-
-func truncate(text string) string {
-	if len(text) > 200 {
-		text = strings.ToValidUTF8(text[:200], "")
-	}
-	return text
-}
-
-// retryAfter reads either form of the header; the duration of a date counts from the answer's own clock when it has one.
-func retryAfter(header http.Header) time.Duration {
-	value := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
-		return time.Duration(seconds) * time.Second
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return max(0, at.Sub(now))
 }
 
 // Me is whom the credentials belong to.
@@ -299,24 +195,23 @@ type Me struct {
 
 // Me asks for the owner of the credentials (GET /me): the cheapest check of connectivity, token and budget.
 func (c *Client) Me(ctx context.Context) (Me, error) {
-	var answer struct {
-		Data *struct {
-			ID       int64  `json:"id"`
-			GUID     string `json:"guid"`
-			Active   bool   `json:"active"`
-			TimeZone string `json:"time_zone"`
-			Team     struct {
-				ID int64 `json:"id"`
-			} `json:"team"`
-		} `json:"data"`
-	}
-	limit, err := c.call(ctx, http.MethodGet, "/me", nil, nil, &answer)
+	var answer meAnswer
+	limit, err := c.call(ctx, http.MethodGet, "/me", nil, nil, into(&answer, func(a meAnswer) bool { return a.Data != nil }))
 	if err != nil {
 		return Me{}, fmt.Errorf("asking who the credentials belong to: %w", err)
 	}
-	if answer.Data == nil {
-		return Me{}, fmt.Errorf("asking who the credentials belong to: %w: it has no data", ErrMalformed)
-	}
 	d := answer.Data
 	return Me{ID: d.ID, GUID: d.GUID, Active: d.Active, TimeZone: d.TimeZone, TeamID: d.Team.ID, RateLimit: limit}, nil
+}
+
+type meAnswer struct {
+	Data *struct {
+		ID       int64  `json:"id"`
+		GUID     string `json:"guid"`
+		Active   bool   `json:"active"`
+		TimeZone string `json:"time_zone"`
+		Team     struct {
+			ID int64 `json:"id"`
+		} `json:"team"`
+	} `json:"data"`
 }

@@ -34,6 +34,8 @@ var (
 	ErrSignature = errors.New("the webhook signature does not match")
 	// ErrMissingSecret is returned by every call while the function that supplies a credential returns "".
 	ErrMissingSecret = errors.New("a salesloft credential is empty")
+
+	errClosed = errors.New("the salesloft client is closed")
 )
 
 // APIError is an answer of 4xx or 5xx. It matches ErrUnauthorized, ErrForbidden, ErrNotFound and ErrRateLimited by its status.

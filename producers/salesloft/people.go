@@ -87,25 +87,26 @@ func (c *Client) People(ctx context.Context, query Query) (Page, error) {
 	return page.Page, err
 }
 
+// listAnswer is a page. One without data is malformed: taken for an empty page it would end a walk early, and what comes after
+// it would be lost.
+type listAnswer struct {
+	Metadata struct {
+		Paging struct {
+			CurrentPage int  `json:"current_page"`
+			NextPage    *int `json:"next_page"`
+			TotalPages  *int `json:"total_pages"`
+			TotalCount  *int `json:"total_count"`
+		} `json:"paging"`
+	} `json:"metadata"`
+	Data []json.RawMessage `json:"data"`
+}
+
 func (c *Client) people(ctx context.Context, query Query) (recordPage, error) {
-	var answer struct {
-		Metadata struct {
-			Paging struct {
-				CurrentPage int  `json:"current_page"`
-				NextPage    *int `json:"next_page"`
-				TotalPages  *int `json:"total_pages"`
-				TotalCount  *int `json:"total_count"`
-			} `json:"paging"`
-		} `json:"metadata"`
-		Data []json.RawMessage `json:"data"`
-	}
-	limit, err := c.call(ctx, http.MethodGet, "/people", query.values(), nil, &answer)
+	var answer listAnswer
+	read := into(&answer, func(a listAnswer) bool { return a.Data != nil })
+	limit, err := c.call(ctx, http.MethodGet, "/people", query.values(), nil, read)
 	if err != nil {
 		return recordPage{Page: Page{RateLimit: limit}}, fmt.Errorf("listing people: %w", err)
-	}
-	if answer.Data == nil {
-		// Taken for an empty page this would end a walk early, and what comes after it would be lost.
-		return recordPage{Page: Page{RateLimit: limit}}, fmt.Errorf("listing people: %w: it has no data", ErrMalformed)
 	}
 	paging := answer.Metadata.Paging
 	page := recordPage{Page: Page{

@@ -4,26 +4,39 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 )
 
-// Subscription is one webhook subscription. The callback token, with which deliveries are signed, is left out: it is a secret.
+// Subscription is one webhook subscription. Printing it leaves the callback token out.
 type Subscription struct {
-	ID          int64
-	EventType   string
-	CallbackURL string
-	Enabled     bool
-	TenantID    string
+	ID            int64
+	EventType     string
+	CallbackURL   string
+	CallbackToken string `json:"-"` // the secret that deliveries are signed with; "" where the API does not tell
+	Enabled       bool
+	TenantID      string
 }
+
+// String names what is not secret.
+func (s Subscription) String() string {
+	return fmt.Sprintf("webhook subscription %d: %s to %s, enabled %t", s.ID, s.EventType, s.CallbackURL, s.Enabled)
+}
+
+// GoString keeps %#v from printing the callback token.
+func (s Subscription) GoString() string { return s.String() }
+
+// LogValue keeps slog from printing the callback token.
+func (s Subscription) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // CreateSubscription subscribes callbackURL to one event type (POST /webhook_subscriptions). Deliveries are signed with
 // callbackToken.
 func (c *Client) CreateSubscription(ctx context.Context, eventType, callbackURL, callbackToken string) (Subscription, error) {
 	body := map[string]string{"event_type": eventType, "callback_url": callbackURL, "callback_token": callbackToken}
 	var answer json.RawMessage
-	if _, err := c.call(ctx, http.MethodPost, "/webhook_subscriptions", nil, body, &answer); err != nil {
+	if _, err := c.call(ctx, http.MethodPost, "/webhook_subscriptions", nil, body, into(&answer, nil)); err != nil {
 		return Subscription{}, fmt.Errorf("creating a webhook subscription: %w", err)
 	}
 	raw, err := unwrap(answer)
@@ -55,7 +68,7 @@ func (c *Client) Subscriptions(ctx context.Context) ([]Subscription, error) {
 func (c *Client) subscriptionPage(ctx context.Context, page int) ([]Subscription, bool, error) {
 	query := url.Values{"page": {strconv.Itoa(page)}, "per_page": {strconv.Itoa(MaxPageSize)}}
 	var answer json.RawMessage
-	if _, err := c.call(ctx, http.MethodGet, "/webhook_subscriptions", query, nil, &answer); err != nil {
+	if _, err := c.call(ctx, http.MethodGet, "/webhook_subscriptions", query, nil, into(&answer, nil)); err != nil {
 		return nil, false, err
 	}
 	list, bare := unmarshal[[]json.RawMessage](answer)
@@ -95,17 +108,19 @@ func (c *Client) DeleteSubscription(ctx context.Context, id int64) error {
 
 func parseSubscription(raw json.RawMessage) (Subscription, error) {
 	object, ok := unmarshal[struct {
-		ID          int64           `json:"id"`
-		EventType   string          `json:"event_type"`
-		CallbackURL string          `json:"callback_url"`
-		Enabled     bool            `json:"enabled"`
-		TenantID    json.RawMessage `json:"tenant_id"`
+		ID            int64           `json:"id"`
+		EventType     string          `json:"event_type"`
+		CallbackURL   string          `json:"callback_url"`
+		CallbackToken string          `json:"callback_token"`
+		Enabled       bool            `json:"enabled"`
+		TenantID      json.RawMessage `json:"tenant_id"`
 	}](raw)
 	if !ok || object.ID == 0 {
 		return Subscription{}, fmt.Errorf("%w: it is no subscription", ErrMalformed)
 	}
 	subscription := Subscription{
-		ID: object.ID, EventType: object.EventType, CallbackURL: object.CallbackURL, Enabled: object.Enabled,
+		ID: object.ID, EventType: object.EventType, CallbackURL: object.CallbackURL, CallbackToken: object.CallbackToken,
+		Enabled: object.Enabled,
 	}
 	if !isNull(object.TenantID) {
 		subscription.TenantID, _ = text(object.TenantID)

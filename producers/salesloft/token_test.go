@@ -16,35 +16,57 @@ import (
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
 )
 
-// memoryStore is a TokenStore that notes when it was written.
+// memoryStore is a TokenStore that notes when it was written. Clients that share one are processes with one store.
 type memoryStore struct {
+	lock   chan struct{} // holds one token
 	mu     sync.Mutex
-	token  string
+	grant  salesloft.Grant
 	fail   error
 	events *journal
 }
 
-func (s *memoryStore) Load(context.Context) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.token, nil
+func newMemoryStore(events *journal) *memoryStore {
+	s := &memoryStore{lock: make(chan struct{}, 1), events: events}
+	s.lock <- struct{}{}
+	return s
 }
 
-func (s *memoryStore) Save(_ context.Context, token string) error {
+func (s *memoryStore) Load(context.Context) (salesloft.Grant, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant, nil
+}
+
+func (s *memoryStore) Save(_ context.Context, grant salesloft.Grant) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
 		return s.fail
 	}
-	s.token = token
+	s.grant = grant
 	s.events.add("save")
 	return nil
 }
 
-func (s *memoryStore) set(token string, fail error) {
+func (s *memoryStore) Lock(ctx context.Context) (func(), error) {
+	select {
+	case <-s.lock:
+		return func() { s.lock <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *memoryStore) set(grant salesloft.Grant, fail error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.token, s.fail = token, fail
+	s.grant, s.fail = grant, fail
+}
+
+func (s *memoryStore) stored() salesloft.Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant
 }
 
 type journal struct {
@@ -81,7 +103,7 @@ type world struct {
 func newWorld(t *testing.T, cfg salesloftest.Config) *world {
 	t.Helper()
 	w := &world{events: &journal{}, now: time.Date(2025, 5, 5, 5, 5, 5, 0, time.UTC), configured: "refresh-0"}
-	w.store = &memoryStore{events: w.events}
+	w.store = newMemoryStore(w.events)
 	cfg.ClientID, cfg.ClientSecret, cfg.RefreshToken, cfg.Now = "client-1", "client-secret", "refresh-0", w.clock
 	w.Simulator = newSim(t, cfg)
 	w.cfg = salesloft.Config{
@@ -129,17 +151,22 @@ func TestRefreshTokenIsStoredBeforeTheAccessTokenIsUsed(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, "token save api api", w.events.take())
-	require.NotEqual(t, "refresh-0", w.store.token)
+	require.NotEqual(t, "refresh-0", w.store.stored().RefreshToken)
 
 	w.ExpireTokens() // without the client's clock knowing: a 401
 	_, err := client.Me(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "api token save api", w.events.take(), "one refresh, one retry")
 
-	w.advance(2*time.Hour - 59*time.Second)
+	before := w.store.stored()
+	w.advance(2*time.Hour - 4*time.Minute)
+	_, err = client.Me(t.Context())
+	require.NoError(t, err, "the present token is good for minutes")
+	require.Eventually(t, func() bool { return w.store.stored() != before }, 10*time.Second, time.Millisecond)
+	w.advance(5 * time.Minute)
 	_, err = client.Me(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, "token save api", w.events.take(), "renewed ahead of its expiry, without a refused request")
+	require.Zero(t, w.Stats().Unauthorized-1, "renewed ahead of its expiry, without a refused request")
 
 	again := newClient(t, w, w.cfg) // a restart: the configured token is revoked long since
 	_, err = again.Me(t.Context())
@@ -182,11 +209,11 @@ func TestUnstoredRefreshTokenIsNotLost(t *testing.T) {
 	w := newWorld(t, salesloftest.Config{})
 	client := newClient(t, w, w.cfg)
 	full := errors.New("disk full")
-	w.store.set("", full)
+	w.store.set(salesloft.Grant{}, full)
 	_, err := client.Me(t.Context())
 	require.ErrorIs(t, err, full)
 	require.Equal(t, "token", w.events.take(), "not used while it is not stored")
-	w.store.set("", nil)
+	w.store.set(salesloft.Grant{}, nil)
 	_, err = client.Me(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "save api", w.events.take(), "asking again would have been an invalid_grant")
@@ -200,6 +227,7 @@ func TestCancelledCallerDoesNotLoseTheRefreshToken(t *testing.T) {
 	client := newClient(t, w, w.cfg)
 	_, err := client.Me(ctx)
 	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, client.Close(t.Context()), "which waits for the renewal")
 	require.Equal(t, "token save", w.events.take())
 	_, err = client.Me(t.Context())
 	require.NoError(t, err)
@@ -253,11 +281,11 @@ func TestClientCredentials(t *testing.T) {
 	require.Equal(t, "token api", w.events.take())
 
 	cfg.TokenStore = w.store // with the token of an authorisation that was configured once
-	w.store.set("refresh-0", nil)
+	w.store.set(salesloft.Grant{RefreshToken: "refresh-0"}, nil)
 	_, err = newClient(t, w, cfg).Me(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "token api", w.events.take(), "no new refresh token to save")
-	require.Equal(t, "refresh-0", w.store.token)
+	require.Equal(t, "refresh-0", w.store.stored().RefreshToken)
 
 	cfg.ClientSecret = constant("wrong")
 	_, err = newClient(t, w, cfg).Me(t.Context())
@@ -276,7 +304,7 @@ func TestSecretsStayOutOfLogsAndErrors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = client.Me(t.Context())
 	require.NoError(t, err)
-	secrets := []string{"client-secret", "refresh-0", w.store.token}
+	secrets := []string{"client-secret", "refresh-0", w.store.stored().RefreshToken}
 	w.RevokeRefreshToken()
 	w.ExpireTokens()
 	_, err = client.Me(t.Context())
