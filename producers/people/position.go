@@ -60,7 +60,7 @@ func (p *position) meet(id int64, updatedAt time.Time) (known bool) {
 // Recent is below 0, where no person's is. As long as it is met it is remembered.
 func (p *position) meetAnonymous(raw []byte) (known bool) {
 	h := fnv.New64a()
-	_, _ = h.Write(raw)             // into memory
+	_, _ = h.Write(raw) // into memory
 	key := -int64(h.Sum64()>>1) - 1
 	_, known = p.Recent[key]
 	if p.Recent == nil {

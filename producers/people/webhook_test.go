@@ -35,7 +35,8 @@ func (w *world) subscribe(p *process) {
 		w.sim.Close()
 		server.Close()
 	})
-	require.NoError(w.t, Subscribe(w.t.Context(), p.source, server.URL, webhookSecret, slog.New(slog.DiscardHandler)))
+	_, err := SyncSubscriptions(w.t.Context(), p.source, SubscriptionOrder{CallbackURL: server.URL, Token: webhookSecret})
+	require.NoError(w.t, err)
 }
 
 func (w *world) webhooksSettled() {
@@ -283,33 +284,4 @@ func TestListenNamesTheSetting(t *testing.T) {
 	p.receiver.cfg.Addr = "nonsense"
 	_, err = p.receiver.Listen(t.Context())
 	require.ErrorContains(t, err, "WEBHOOK_ADDR (--webhook-addr): ")
-}
-
-func TestSubscribeCreatesWhatIsMissing(t *testing.T) {
-	t.Parallel()
-	for name, cfg := range map[string]salesloftest.Config{"bare": {}, "wrapped": {WrapSubscriptions: true, TenantIDString: true}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, cfg)
-			source, logger := w.start(nil).source, slog.New(slog.DiscardHandler)
-			const ours, others = "http://127.0.0.1/ours", "http://127.0.0.1/others"
-			for _, existing := range [][2]string{{"person_updated", ours}, {"person_created", others}, {"task_created", ours}} {
-				_, err := source.CreateSubscription(t.Context(), existing[0], existing[1], "x")
-				require.NoError(t, err)
-			}
-			for range 2 {
-				require.NoError(t, Subscribe(t.Context(), source, ours, webhookSecret, logger))
-				all, err := source.Subscriptions(t.Context())
-				require.NoError(t, err)
-				got := map[[2]string]int{}
-				for _, s := range all {
-					got[[2]string{s.EventType, s.CallbackURL}]++
-				}
-				require.Equal(t, map[[2]string]int{
-					{"person_updated", ours}: 1, {"person_created", ours}: 1, {"person_deleted", ours}: 1,
-					{"person_created", others}: 1, {"task_created", ours}: 1,
-				}, got)
-			}
-		})
-	}
 }

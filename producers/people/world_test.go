@@ -93,7 +93,10 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 		People: peopleTopic, Runs: open(schemas.ExportRunsTopic, exportrun.SchemaFile),
 		State: store, Metrics: reg,
 	}
-	api := salesloft.Config{BaseURL: w.api.URL + "/v2", TokenURL: w.api.URL + "/oauth/token"}
+	api := salesloft.Config{
+		BaseURL: w.api.URL + "/v2", TokenURL: w.api.URL + "/oauth/token",
+		Budget: salesloft.BudgetConfig{PerMinute: 1_000_000, Share: 1}, // these minutes are real
+	}
 	change(&cfg, &api, &deps)
 	if api.ClientID == "" {
 		api.APIKey = func() string { return testKey }
