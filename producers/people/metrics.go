@@ -9,7 +9,7 @@ import (
 type windowMetrics struct {
 	published, unchanged, rejected prometheus.Counter
 	windows                        *prometheus.CounterVec
-	cursor                         prometheus.Gauge
+	cursor, authFailed             prometheus.Gauge
 }
 
 func newWindowMetrics(reg prometheus.Registerer) (windowMetrics, error) {
@@ -26,8 +26,11 @@ func newWindowMetrics(reg prometheus.Registerer) (windowMetrics, error) {
 		cursor: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "revstream_people_cursor_timestamp_seconds", Help: "Newest updated_at that was published, in Unix seconds.",
 		}),
+		authFailed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "revstream_salesloft_auth_failed", Help: "1 when the last sync window failed for its credentials.",
+		}),
 	}
-	return m, errors.Join(reg.Register(rows), reg.Register(m.windows), reg.Register(m.cursor))
+	return m, errors.Join(reg.Register(rows), reg.Register(m.windows), reg.Register(m.cursor), reg.Register(m.authFailed))
 }
 
 // newWebhookMetrics returns the count of deliveries by result, which is a verdict's.

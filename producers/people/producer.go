@@ -15,6 +15,7 @@ import (
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
+	"github.com/revstream/revstream/producers/state"
 	"github.com/revstream/revstream/schemas/event"
 )
 
@@ -38,10 +39,17 @@ type Topic interface {
 	Reject(ctx context.Context, r publish.Rejection) error
 }
 
-// State keeps values by name; *state.Store is one. What Save was given is durable when it returns.
+// State keeps values by name; *state.Store is one. What Save was given is durable when it returns; what other processes have
+// saved is there after Sync.
 type State interface {
 	Load(name string, into any) (bool, error)
 	Save(ctx context.Context, name string, v any) error
+	Sync(ctx context.Context) error
+}
+
+// Locks lets one process at a time hold a lock; *state.Store is one.
+type Locks interface {
+	Lock(ctx context.Context, name string) (*state.Lock, error)
 }
 
 // Config says how to poll. Embed it in a binary's settings.
@@ -52,12 +60,13 @@ type Config struct {
 	MaxRejected int `name:"max-rejected" env:"POLL_MAX_REJECTED" default:"1000" help:"Records that are dead-lettered on the way to the end of the changes; with more, windows fail until this is raised or the records can be read." group:"Polling"`
 }
 
-// Deps is what a Producer works with; each field is required.
+// Deps is what a Producer works with; each field is required but for Locks, which Run alone needs.
 type Deps struct {
 	Source  Source
 	People  Topic     // of people events
 	Runs    Publisher // of export-run events
 	State   State
+	Locks   Locks // for Run
 	Metrics prometheus.Registerer
 }
 
@@ -72,6 +81,7 @@ type Producer struct {
 	checkpointRows int // how many records a crash in a long window can cause to be published again
 
 	mu       sync.Mutex // guards what follows: written by Run and RunOnce, read by Check
+	standby  bool       // another process polls
 	failure  error      // of the last window; nil once one has succeeded
 	progress time.Time  // when a window last succeeded or got on
 	cursor   time.Time  // newest updated_at published, for the health document
@@ -105,19 +115,65 @@ func New(cfg Config, logger *slog.Logger, deps Deps) (*Producer, error) {
 	}, nil
 }
 
-// Run runs a window at once and then one every Interval, until ctx ends. A window that fails is logged, shown by Check and
-// made up for by the next one.
+// pollLock is the name of the lock that the process holds which polls.
+const pollLock = "poll"
+
+// Run waits until this process alone is to poll, then runs a window at once and one every Interval, until ctx ends. A window
+// that fails is logged, shown by Check and made up for by the next one.
 func (p *Producer) Run(ctx context.Context) error {
+	for {
+		p.setStandby(true)
+		lock, err := p.deps.Locks.Lock(ctx, pollLock)
+		switch {
+		case ctx.Err() != nil:
+			if lock != nil {
+				lock.Unlock()
+			}
+			return nil
+		case err != nil:
+			p.failed(ctx, err)
+			if resilience.Sleep(ctx, p.cfg.Interval) != nil {
+				return nil
+			}
+			continue
+		}
+		p.setStandby(false)
+		p.poll(lock.Context())
+		lock.Unlock()
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.logger.WarnContext(ctx, "polling has been lost to another process", "reason", context.Cause(lock.Context()))
+	}
+}
+
+// poll runs windows until ctx ends.
+func (p *Producer) poll(ctx context.Context) {
 	ticker := time.NewTicker(p.cfg.Interval)
 	defer ticker.Stop()
 	for {
 		_ = p.RunOnce(ctx) // which logs it
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-ticker.C:
 		}
 	}
+}
+
+// setStandby notes whether another process polls. What has become of this one's windows no longer matters then, and one that
+// begins to poll has as much time as one that starts.
+func (p *Producer) setStandby(standby bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.standby, p.failure, p.progress = standby, nil, p.now()
+}
+
+func (p *Producer) failed(ctx context.Context, err error) {
+	p.logger.ErrorContext(ctx, "getting to poll failed", "error", err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = err
 }
 
 // RunOnce runs one window: everything that changed since the last one is on the topic when it returns nil, except for
@@ -128,6 +184,12 @@ func (p *Producer) RunOnce(ctx context.Context) error {
 	err := p.runWindow(ctx)
 	if err != nil && ctx.Err() == nil {
 		p.logger.ErrorContext(ctx, "sync window failed", "error", err)
+	}
+	switch {
+	case err == nil:
+		p.metrics.authFailed.Set(0)
+	case errors.Is(err, salesloft.ErrInvalidGrant), errors.Is(err, salesloft.ErrUnauthorized), errors.Is(err, salesloft.ErrMissingSecret):
+		p.metrics.authFailed.Set(1)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,10 +208,16 @@ func (p *Producer) advanced(cursor time.Time) {
 }
 
 // Check is a readiness check: degraded when the last window failed, or when none has got on for three intervals and a
-// minute, whatever it may be waiting for.
+// minute, whatever it may be waiting for. A process that stands by while another polls is healthy.
 func (p *Producer) Check(context.Context) (map[string]any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.standby {
+		if p.failure != nil {
+			return map[string]any{"standby": true}, p.failure
+		}
+		return map[string]any{"standby": true}, nil
+	}
 	details := map[string]any{"last_progress": p.progress.UTC().Format(time.RFC3339)}
 	if !p.cursor.IsZero() {
 		details["cursor"] = p.cursor.Format(time.RFC3339Nano)

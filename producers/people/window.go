@@ -28,6 +28,7 @@ const (
 type window struct {
 	*Producer
 	id        string // correlation ID
+	span      *span  // what is walked over; nil: what follows from position
 	position  position
 	run       exportrun.ExportRun
 	changed   int                 // records since the last checkpoint that the position did not know
@@ -41,6 +42,9 @@ func (p *Producer) runWindow(ctx context.Context) error {
 	defer cancel()
 
 	w := &window{Producer: p, id: resilience.CorrelationID(ctx)}
+	if err := p.deps.State.Sync(ctx); err != nil {
+		return err // another process may have polled meanwhile
+	}
 	if _, err := p.deps.State.Load(positionName, &w.position); err != nil {
 		return err
 	}
@@ -68,8 +72,12 @@ func (w *window) begin() {
 
 // walk asks with ctx, and publishes with out, so that what was asked for by the time of a stop is not asked for again.
 func (w *window) walk(ctx, out context.Context) error {
+	since, until := w.position.since(w.cfg.Overlap), time.Time{}
+	if w.span != nil {
+		since, until = w.span.from, w.span.until
+	}
 	var reached time.Time
-	for batch, err := range w.deps.Source.Changes(ctx, w.position.since(w.cfg.Overlap), time.Time{}) {
+	for batch, err := range w.deps.Source.Changes(ctx, since, until) {
 		reached = batch.Cursor
 		w.position.advance(reached, w.now())
 		if errors.Is(err, salesloft.ErrInvalidGrant) {
@@ -81,7 +89,9 @@ func (w *window) walk(ctx, out context.Context) error {
 		if err := w.take(out, batch); err != nil {
 			return err
 		}
-		w.advanced(w.position.Cursor)
+		if w.span == nil {
+			w.advanced(w.position.Cursor)
+		}
 		// A record that was rejected is not to be rejected again after a crash: that would be another letter.
 		if w.changed >= w.checkpointRows || len(w.rejected) > 0 {
 			if err := w.checkpoint(out, reached); err != nil {
@@ -89,7 +99,7 @@ func (w *window) walk(ctx, out context.Context) error {
 			}
 		}
 	}
-	w.finished()
+	w.finished(until)
 	// The walk is at its end, so it has passed the records at its last timestamp too.
 	return w.checkpoint(out, reached.Add(time.Microsecond))
 }
@@ -119,6 +129,9 @@ func (w *window) take(ctx context.Context, batch salesloft.Batch) error {
 }
 
 func (w *window) known(id int64, updatedAt time.Time) bool {
+	if w.span != nil {
+		return w.count(false) // within a walk no record comes twice
+	}
 	return w.count(w.position.meet(id, updatedAt))
 }
 
@@ -135,7 +148,7 @@ func (w *window) count(known bool) bool {
 // knownFailure is known for a record that is no valid person: it is rejected once, and not again by each window that looks
 // back to it.
 func (w *window) knownFailure(failed salesloft.RecordError) bool {
-	if failed.ID > 0 && !failed.UpdatedAt.IsZero() {
+	if w.span != nil || failed.ID > 0 && !failed.UpdatedAt.IsZero() {
 		return w.known(failed.ID, failed.UpdatedAt)
 	}
 	return w.count(w.position.meetAnonymous(failed.Raw))
@@ -186,7 +199,8 @@ func (w *window) deadLetter(ctx context.Context) error {
 }
 
 // finished notes that the walk has come to the end of the changes.
-func (w *window) finished() {
+func (w *window) finished(until time.Time) {
+	w.position.advance(until, w.now())
 	if w.position.Rejected > 0 {
 		w.position.Rejected = 0
 		w.changed++ // it is to be saved
@@ -202,6 +216,10 @@ func (w *window) checkpoint(ctx context.Context, passed time.Time) error {
 	w.run.RowsPublished += w.published
 	w.metrics.published.Add(float64(w.published))
 	w.published = 0
+	if w.span != nil {
+		w.changed = 0
+		return w.span.report(w.progressed())
+	}
 	if w.changed == 0 {
 		return nil // the position of a quiet source is what was loaded
 	}

@@ -91,7 +91,7 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 	peopleTopic := open(schemas.PeopleTopic, people.SchemaFile)
 	deps := Deps{
 		People: peopleTopic, Runs: open(schemas.ExportRunsTopic, exportrun.SchemaFile),
-		State: store, Metrics: reg,
+		State: store, Locks: store, Metrics: reg,
 	}
 	api := salesloft.Config{
 		BaseURL: w.api.URL + "/v2", TokenURL: w.api.URL + "/oauth/token",
@@ -196,6 +196,19 @@ func (w *world) present() map[uuid.UUID]int64 {
 		ids[eventID] = id
 	}
 	return ids
+}
+
+// versions returns each person's present updated_at, in order.
+func (w *world) versions() []time.Time {
+	w.t.Helper()
+	var all []time.Time
+	for _, record := range w.sim.People {
+		person, err := salesloft.ParsePerson(record)
+		require.NoError(w.t, err)
+		all = append(all, person.UpdatedAt.UTC())
+	}
+	slices.SortFunc(all, time.Time.Compare)
+	return all
 }
 
 // requireNothingLost checks that each person's present version is on the topic.

@@ -99,7 +99,7 @@ func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
 	}
 	source.Keep(store)
 	producer, err := people.New(c.Polling, rt.Logger, people.Deps{
-		Source: source.Client, People: peopleTopic, Runs: runsTopic, State: store, Metrics: rt.Registry,
+		Source: source.Client, People: peopleTopic, Runs: runsTopic, State: store, Locks: store, Metrics: rt.Registry,
 	})
 	if err != nil {
 		return err
