@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// maxTiePasses bounds how often the records of one timestamp are listed again because they changed meanwhile.
-const maxTiePasses = 20
-
 // Batch is what one request brought of a walk over changes, without what the walk has yielded before.
 type Batch struct {
 	People []Person
@@ -42,8 +39,9 @@ type Batch struct {
 // turns pages, within that timestamp: see ties.
 func (c *Client) Changes(ctx context.Context, since, until time.Time) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		w := &walk{client: c, until: until, cursor: since, seen: map[recordKey]bool{}}
-		if err := w.run(ctx, yield); err != nil && !errors.Is(err, errStopped) {
+		w := &walk{client: c, yield: yield, until: until, cursor: since, seen: map[recordKey]bool{}}
+		err := w.scan(ctx, byUpdate, Query{UpdatedAtLT: until}, since, w.ties)
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(Batch{Cursor: w.cursor}, fmt.Errorf("walking over changed people: %w", err))
 		}
 	}
@@ -55,9 +53,9 @@ var errStopped = errors.New("stopped")
 // walk is the state of one walk. Everything up to cursor has been yielded, except records at cursor that are not in seen.
 type walk struct {
 	client *Client
+	yield  func(Batch, error) bool
 	until  time.Time
 	cursor time.Time
-	past   bool // the records at cursor are done: go on above it
 	seen   map[recordKey]bool
 }
 
@@ -87,45 +85,64 @@ func (r record) updatedAt() time.Time {
 	return r.person.UpdatedAt
 }
 
-func (w *walk) run(ctx context.Context, yield func(Batch, error) bool) error {
-	for {
-		query := w.query()
-		if w.past {
-			query.UpdatedAtGT = w.cursor
+// axis is a timestamp of the records along which a scan goes.
+type axis struct {
+	name  string
+	of    func(record) time.Time
+	above func(q *Query, t time.Time) // sets the bound to >
+	from  func(q *Query, t time.Time) // sets the bound to >=
+	// exact axes refuse a record below the bound that was asked for: the source has then ignored the bound. On the others
+	// that is a repetition, which does no harm.
+	exact bool
+	moves bool // the walk's cursor along with it
+}
+
+var byUpdate = axis{
+	name: "updated_at", of: record.updatedAt, moves: true,
+	above: func(q *Query, t time.Time) { q.UpdatedAtGT = t },
+	from:  func(q *Query, t time.Time) { q.UpdatedAtGTE = t },
+}
+
+// scan goes along an axis from a cursor to the end of what base selects, a page 1 after the other, and calls tie when a whole
+// page has one timestamp.
+func (w *walk) scan(ctx context.Context, a axis, base Query, cursor time.Time, tie func(context.Context, time.Time) error) error {
+	for past := false; ; { // past: the records at the cursor are done, go on above it
+		query := base
+		query.Page, query.PerPage, query.SortBy, query.SortDirection = 1, w.client.pageSize, a.name, "ASC"
+		if past {
+			a.above(&query, cursor)
 		} else {
-			query.UpdatedAtGTE = w.cursor
+			a.from(&query, cursor)
 		}
 		page, err := w.client.people(ctx, query)
 		if err != nil {
 			return err
 		}
-		last, err := lastUpdated(page)
+		last, err := a.last(page, cursor)
 		if err != nil {
 			return err
 		}
-		moved := last.After(w.cursor)
-		batch := w.take(page, last)
-		if !yield(batch, nil) {
-			return errStopped
+		var reached time.Time
+		if a.moves {
+			reached = last
+		}
+		if _, err := w.emit(page, reached); err != nil {
+			return err
 		}
 		switch {
 		case !w.full(page):
 			return nil
-		case moved:
-			w.past = false
-		case w.past || last.IsZero():
-			return fmt.Errorf("%w: a full page has nothing above the last timestamp", ErrListOrder)
+		case last.After(cursor):
+			cursor, past = last, false
+		case past || last.IsZero():
+			return fmt.Errorf("%w: a full page has nothing above the last %s", ErrListOrder, a.name)
 		default:
-			if err := w.ties(ctx, yield); err != nil {
+			if err := tie(ctx, cursor); err != nil {
 				return err
 			}
-			w.past = true
+			past = true
 		}
 	}
-}
-
-func (w *walk) query() Query {
-	return Query{Page: 1, PerPage: w.client.pageSize, SortBy: "updated_at", SortDirection: "ASC", UpdatedAtLT: w.until}
 }
 
 // full trusts neither sign of there being more alone: a page is short only if both say so. An empty one is the end in any case.
@@ -133,21 +150,33 @@ func (w *walk) full(page recordPage) bool {
 	return len(page.records) > 0 && (page.More || len(page.records) >= w.client.pageSize)
 }
 
-// lastUpdated returns the newest timestamp of a page and refuses a page that is not in ascending order: the source has then
+// last returns the newest timestamp of a page and refuses a page that is not in ascending order: the source has then
 // ignored the order that was asked for, and going on from the last record would skip others.
-func lastUpdated(page recordPage) (time.Time, error) {
+func (a axis) last(page recordPage, cursor time.Time) (time.Time, error) {
 	var last time.Time
 	for _, r := range page.records {
-		at := r.updatedAt()
+		at := a.of(r)
 		if at.IsZero() {
 			continue
 		}
 		if at.Before(last) {
-			return last, fmt.Errorf("%w: updated_at steps back within a page", ErrListOrder)
+			return last, fmt.Errorf("%w: %s steps back within a page", ErrListOrder, a.name)
+		}
+		if a.exact && at.Before(cursor) {
+			return last, fmt.Errorf("%w: %s is below the bound", ErrListOrder, a.name)
 		}
 		last = at
 	}
 	return last, nil
+}
+
+// emit yields what is new on a page, and returns how many records that is.
+func (w *walk) emit(page recordPage, last time.Time) (fresh int, err error) {
+	batch := w.take(page, last)
+	if !w.yield(batch, nil) {
+		return 0, errStopped
+	}
+	return len(batch.People) + len(batch.Failed), nil
 }
 
 // take turns a page into a batch of what is new and moves the cursor to last. Of what was seen it keeps the records at
@@ -175,56 +204,4 @@ func (w *walk) take(page recordPage, last time.Time) Batch {
 		}
 	}
 	return batch
-}
-
-// ties lists all records whose timestamp is the cursor, a page after the other. Here places do shift, and the order among
-// equals may differ from one request to the next, so turning the pages once proves nothing by itself. What does is the
-// source's count of these records, which comes with every page. The set only shrinks (a changed record leaves it upwards), so
-// while the count stays the same so does the set; once as many different records have been met since the count last changed,
-// all have been. Until then the pages are turned again. A source without a count is believed when a pass brings nothing new,
-// one whose count never fits when the last pass brings nothing new.
-func (w *walk) ties(ctx context.Context, yield func(Batch, error) bool) error {
-	t := tie{met: map[recordKey]bool{}}
-	for pass := 1; pass <= maxTiePasses; pass++ {
-		fresh := 0
-		for number, more := 1, true; more; number++ {
-			query := w.query()
-			query.Page, query.UpdatedAtGTE, query.UpdatedAtLTE, query.IncludePagingCounts = number, w.cursor, w.cursor, true
-			page, err := w.client.people(ctx, query)
-			if err != nil {
-				return err
-			}
-			batch := w.take(page, w.cursor)
-			fresh += len(batch.People) + len(batch.Failed)
-			if !yield(batch, nil) {
-				return errStopped
-			}
-			if t.complete(page) {
-				return nil
-			}
-			more = w.full(page)
-		}
-		if fresh == 0 && (t.count == nil || pass == maxTiePasses) {
-			return nil
-		}
-	}
-	return ErrUnstable
-}
-
-// tie is what ties knows of the records of one timestamp: the source's count, and which were met since it last changed.
-type tie struct {
-	count *int
-	met   map[recordKey]bool
-}
-
-func (t *tie) complete(page recordPage) bool {
-	count := page.TotalCount
-	if count == nil || t.count == nil || *count != *t.count {
-		clear(t.met)
-	}
-	t.count = count
-	for _, r := range page.records {
-		t.met[r.key()] = true
-	}
-	return count != nil && len(t.met) == *count
 }

@@ -29,10 +29,10 @@ func ParsePerson(raw []byte) (Person, error) {
 }
 
 // parseIdentity reads what can still be read of a record that ParsePerson refuses, so that it can be named and ordered.
-func parseIdentity(raw []byte) (id int64, updatedAt time.Time) {
+func parseIdentity(raw []byte) (id int64, updatedAt, createdAt time.Time) {
 	object, err := parseObject(raw)
 	if err != nil {
-		return 0, time.Time{}
+		return 0, time.Time{}, time.Time{}
 	}
 	if n, ok := integer(object["id"]); ok {
 		id = n
@@ -40,7 +40,10 @@ func parseIdentity(raw []byte) (id int64, updatedAt time.Time) {
 	if t, ok := timestamp(object["updated_at"]); ok {
 		updatedAt = t
 	}
-	return id, updatedAt
+	if t, ok := timestamp(object["created_at"]); ok {
+		createdAt = t
+	}
+	return id, updatedAt, createdAt
 }
 
 func parseObject(raw []byte) (map[string]json.RawMessage, error) {

@@ -19,6 +19,7 @@ type Query struct {
 	SortDirection string // "ASC" or "DESC" (default)
 
 	UpdatedAtGT, UpdatedAtGTE, UpdatedAtLT, UpdatedAtLTE time.Time // compared by the API to the microsecond
+	CreatedAtGT, CreatedAtGTE, CreatedAtLTE              time.Time
 
 	IDs                 []int64
 	IncludePagingCounts bool // fills Page.TotalCount and Page.TotalPages
@@ -36,19 +37,22 @@ func (q Query) values() url.Values {
 			values.Set(name, s)
 		}
 	}
-	bound := func(operator string, t time.Time) {
+	bound := func(name string, t time.Time) {
 		if !t.IsZero() {
-			values.Set("updated_at["+operator+"]", t.UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
+			values.Set(name, t.UTC().Format("2006-01-02T15:04:05.000000Z07:00"))
 		}
 	}
 	number("page", q.Page)
 	number("per_page", q.PerPage)
 	text("sort_by", q.SortBy)
 	text("sort_direction", q.SortDirection)
-	bound("gt", q.UpdatedAtGT)
-	bound("gte", q.UpdatedAtGTE)
-	bound("lt", q.UpdatedAtLT)
-	bound("lte", q.UpdatedAtLTE)
+	bound("updated_at[gt]", q.UpdatedAtGT)
+	bound("updated_at[gte]", q.UpdatedAtGTE)
+	bound("updated_at[lt]", q.UpdatedAtLT)
+	bound("updated_at[lte]", q.UpdatedAtLTE)
+	bound("created_at[gt]", q.CreatedAtGT)
+	bound("created_at[gte]", q.CreatedAtGTE)
+	bound("created_at[lte]", q.CreatedAtLTE)
 	for _, id := range q.IDs {
 		values.Add("ids[]", strconv.FormatInt(id, 10))
 	}
@@ -72,8 +76,9 @@ type Page struct {
 
 // record is one place on a page: a person, or why it is none.
 type record struct {
-	person Person
-	failed *RecordError
+	person    Person
+	failed    *RecordError
+	createdAt time.Time // zero when the record has none that can be read
 }
 
 type recordPage struct {
@@ -122,12 +127,15 @@ func (c *Client) people(ctx context.Context, query Query) (recordPage, error) {
 func (p *recordPage) add(index int, raw json.RawMessage) {
 	person, err := ParsePerson(raw)
 	if err == nil {
-		p.People = append(p.People, person)
-		p.records = append(p.records, record{person: person})
+		r := record{person: person}
+		if person.CreatedAt != nil {
+			r.createdAt = *person.CreatedAt
+		}
+		p.People, p.records = append(p.People, person), append(p.records, r)
 		return
 	}
-	id, updatedAt := parseIdentity(raw)
+	id, updatedAt, createdAt := parseIdentity(raw)
 	failed := RecordError{Index: index, ID: id, UpdatedAt: updatedAt, Raw: raw, Err: err}
 	p.Failed = append(p.Failed, failed)
-	p.records = append(p.records, record{failed: &failed})
+	p.records = append(p.records, record{failed: &failed, createdAt: createdAt})
 }

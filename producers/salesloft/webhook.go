@@ -122,7 +122,7 @@ func ParseWebhook(event string, body []byte) (Event, error) {
 		return Event{}, err
 	}
 	// What a deletion's body holds is not documented, and of a person who is gone the ID is all that is needed.
-	parsed.PersonID, parsed.UpdatedAt = parseIdentity(raw)
+	parsed.PersonID, parsed.UpdatedAt, _ = parseIdentity(raw)
 	if parsed.PersonID <= 0 {
 		return Event{}, err
 	}
