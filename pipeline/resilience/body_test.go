@@ -88,12 +88,25 @@ func TestCallerWhoLeavesABodyIsNoDamage(t *testing.T) {
 	require.NotErrorAs(t, err, &damaged)
 }
 
+// impatient is a body that fails once its request has ended, as one of the network does.
+type impatient struct {
+	ended func() error
+	io.Reader
+}
+
+func (b *impatient) Read(p []byte) (int, error) {
+	if err := b.ended(); err != nil {
+		return 0, err
+	}
+	return b.Reader.Read(p)
+}
+
 // A reader that pauses for longer than the timeout, as one that writes to Kafka does, stalls nothing.
 func TestSlowReaderIsNoStall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		n := &network{answer: func(req *http.Request) (*http.Response, error) {
-			return response(req, 200, strings.NewReader("abc")), nil
+			return response(200, &impatient{req.Context().Err, strings.NewReader("abc")}), nil
 		}}
 		client := &http.Client{Transport: resilience.NewTransport(resilience.TransportConfig{}, quiet, n)}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://source/", nil)

@@ -46,7 +46,7 @@ func (b *breaker) RoundTrip(req *http.Request) (*http.Response, error) {
 		b.failed(req.Context())
 		return nil, err
 	}
-	resp.Request = req // not the one below, whose context has no deadline
+	resp.Request = req // for newRetry; not every RoundTripper sets it
 	switch {
 	case resp.StatusCode >= 500:
 		b.failed(req.Context())

@@ -34,7 +34,7 @@ func check(t *testing.T, m *resilience.Monitor) (map[string]any, error) {
 
 func answers(code int) func(*http.Request) (*http.Response, error) {
 	return func(req *http.Request) (*http.Response, error) {
-		return response(req, code, strings.NewReader("{}")), nil
+		return response(code, strings.NewReader("{}")), nil
 	}
 }
 
@@ -141,14 +141,23 @@ func TestMonitorProbesAnIdleSource(t *testing.T) {
 	}
 }
 
+// What a client cannot even ask for is no exchange: the probe's word counts, until there is one.
 func TestMonitorTakesNoteOfAProbeThatFailsInTheClient(t *testing.T) {
 	t.Parallel()
-	monitor := resilience.NewMonitor(resilience.MonitorConfig{}, func(context.Context) error { return errors.New("the token cannot be renewed") })
+	probes := 0
+	monitor := resilience.NewMonitor(resilience.MonitorConfig{}, func(context.Context) error {
+		probes++
+		return errors.New("the token cannot be renewed")
+	})
 	for range 2 {
 		details, err := monitor.Check(t.Context())
 		require.ErrorContains(t, err, "the token cannot be renewed")
 		require.Equal(t, map[string]any{"connected": false}, details)
+		require.Equal(t, 1, probes)
 	}
+	require.NoError(t, fetch(t.Context(), &http.Client{Transport: monitor.Transport(&network{answer: up})}))
+	_, err := monitor.Check(t.Context())
+	require.NoError(t, err)
 }
 
 // A refusal that is one of a right, and not of the key, may be no reason to call the source degraded.
@@ -180,7 +189,7 @@ func TestCallerWhoGivesUpIsNoOutage(t *testing.T) {
 func TestMonitorIsSafeForConcurrentUse(t *testing.T) {
 	t.Parallel()
 	n := &network{answer: func(req *http.Request) (*http.Response, error) {
-		return response(req, 200, &body{strings.NewReader("{"), req.Context().Done(), io.ErrUnexpectedEOF}), nil
+		return response(200, &body{strings.NewReader("{"), req.Context().Done(), io.ErrUnexpectedEOF}), nil
 	}}
 	client, monitor := watched(n, resilience.MonitorConfig{ProbeAfter: time.Microsecond})
 	var all sync.WaitGroup

@@ -177,7 +177,7 @@ func TestRetryAfterIsNeverShortened(t *testing.T) {
 				n := &network{}
 				n.answer = func(req *http.Request) (*http.Response, error) {
 					n.set(up)
-					return response(req, http.StatusTooManyRequests, http.NoBody, test.header(time.Now())...), nil
+					return response(http.StatusTooManyRequests, http.NoBody, test.header(time.Now())...), nil
 				}
 				start := time.Now()
 				require.NoError(t, fetch(t.Context(), &http.Client{Transport: resilience.NewTransport(resilience.TransportConfig{}, quiet, n)}))

@@ -223,7 +223,7 @@ func (v *Value) Renew(ctx context.Context, refused string) string {
 		return v.Get()
 	}
 	// A reading that began after this call did has seen what this one would. One that began before may not have.
-	if v.Get() == refused && !v.readAt.After(asked) {
+	if v.Get() == refused && v.readAt.Before(asked) {
 		begun := time.Now()
 		if err := v.read(ctx); err == nil { // else the next who waits tries: it may have the patience for it
 			v.readAt = begun

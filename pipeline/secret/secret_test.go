@@ -13,11 +13,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"gocloud.dev/runtimevar"
 
 	"github.com/revstream/revstream/pipeline/secret"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	runtimevar.DefaultURLMux().RegisterVariable("manager", opener{})
+	goleak.VerifyTestMain(m)
+}
 
 func open(t *testing.T, ref secret.Ref) *secret.Value {
 	t.Helper()
