@@ -9,7 +9,10 @@ import (
 	"time"
 )
 
-var errSlow = errors.New("the source does not answer in time")
+var (
+	errSlow  = errors.New("the source does not answer in time")
+	errUnmet = errors.New("the source has not answered yet")
+)
 
 // MonitorConfig says when a monitor asks by itself. The zero value of a field stands for its default.
 type MonitorConfig struct {
@@ -33,7 +36,7 @@ type Monitor struct {
 	tryErr   error         // what was wrong with the last try
 	refused  bool          // tryErr is a refusal: the source is there
 	probed   time.Time     // when the last probe began
-	probeErr error         // of the last probe, if no try ended well since
+	probeErr error         // of the last probe, if no try ended well since; errUnmet before the first
 }
 
 // NewMonitor returns a monitor that has seen nothing, and so probes at its first Check. probe asks the source for
@@ -47,7 +50,7 @@ func NewMonitor(cfg MonitorConfig, probe func(ctx context.Context) error) *Monit
 			return resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
 		}
 	}
-	return &Monitor{cfg: cfg, probe: probe}
+	return &Monitor{cfg: cfg, probe: probe, probeErr: errUnmet}
 }
 
 // Transport returns next, which NewTransport's default stands for if nil, with the monitor watching it. It belongs below NewTransport's,
