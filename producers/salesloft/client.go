@@ -118,7 +118,7 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 // the client. Calls that need a new token fail from then on. It may be called more than once.
 func (c *Client) Close(ctx context.Context) error { return c.tokens.close(ctx) }
 
-// Scopes are those that the token endpoint named with the present access token. Nil when there is none yet, when the endpoint
+// Scopes are those that the token endpoint named with the present access token. Empty when there is none yet, when the endpoint
 // named none, and for an API key.
 func (c *Client) Scopes() []string {
 	return strings.Fields(strings.ReplaceAll(c.tokens.scope(), ",", " "))

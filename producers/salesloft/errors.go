@@ -14,6 +14,9 @@ var (
 	// ErrUnauthorized matches an answer of 401 that outlived one renewal of the token, and a client that the token endpoint
 	// does not know: the credentials are wrong, expired or revoked.
 	ErrUnauthorized = errors.New("salesloft refused the credentials")
+	// ErrExpired matches, beside ErrUnauthorized, an answer of 401 whose text says that the credentials have expired. The vendor's
+	// text is not documented, so that others may have expired too.
+	ErrExpired = errors.New("salesloft says that the credentials have expired")
 	// ErrForbidden matches an answer of 403: the credentials are valid but lack the scope.
 	ErrForbidden = errors.New("salesloft refused the scope")
 	// ErrNotFound matches an answer of 404.
@@ -38,7 +41,8 @@ var (
 	errClosed = errors.New("the salesloft client is closed")
 )
 
-// APIError is an answer of 4xx or 5xx. It matches ErrUnauthorized, ErrForbidden, ErrNotFound and ErrRateLimited by its status.
+// APIError is an answer of 4xx or 5xx. It matches ErrUnauthorized, ErrForbidden, ErrNotFound and ErrRateLimited by its
+// status, and ErrExpired by its text.
 type APIError struct {
 	Method, Path string // as sent, without the query: filters can hold e-mail addresses
 	Status       int
@@ -58,7 +62,7 @@ func (e *APIError) Error() string {
 func (e *APIError) Is(target error) bool {
 	switch e.Status {
 	case http.StatusUnauthorized:
-		return target == ErrUnauthorized
+		return target == ErrUnauthorized || (target == ErrExpired && strings.Contains(strings.ToLower(e.Message), "expired"))
 	case http.StatusForbidden:
 		return target == ErrForbidden
 	case http.StatusNotFound:

@@ -42,13 +42,23 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 			return noLimit, fmt.Errorf("encoding the request: %w", err)
 		}
 	}
-	if method != http.MethodGet {
+	limit, err := c.repeat(ctx, e, read)
+	if refused, ok := errors.AsType[*ValidationError](err); ok {
+		c.logRefused(ctx, e, refused)
+	}
+	return limit, err
+}
+
+func (c *Client) repeat(ctx context.Context, e exchange, read func([]byte) error) (RateLimit, error) {
+	if e.method != http.MethodGet {
 		return c.authorised(ctx, e, read)
 	}
 	limit := noLimit
-	malformed := func(err error) bool { return errors.Is(err, ErrMalformed) }
-	repeat := resilience.RepeatConfig{Backoff: c.backoff, Retryable: malformed}
-	err := resilience.Repeat(ctx, repeat, c.logger, method+" "+c.basePath+path, func(ctx context.Context) error {
+	cfg := resilience.RepeatConfig{
+		Backoff:   c.backoff,
+		Retryable: func(err error) bool { return errors.Is(err, ErrMalformed) },
+	}
+	err := resilience.Repeat(ctx, cfg, c.logger, e.method+" "+c.basePath+e.path, func(ctx context.Context) error {
 		var err error
 		limit, err = c.authorised(ctx, e, read)
 		return err
@@ -134,7 +144,7 @@ func (c *Client) send(ctx context.Context, e exchange, token string, read func([
 	if e.payload != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	response, err := c.http.Do(request)
+	response, err := c.http.Do(request) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return noLimit, fmt.Errorf("%s %s: %w", e.method, e.path, withoutURL(err))
 	}

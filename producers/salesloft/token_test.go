@@ -123,6 +123,12 @@ func (w *world) clock() time.Time {
 	return w.now
 }
 
+func (w *world) configure(refreshToken string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.configured = refreshToken
+}
+
 func (w *world) advance(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -249,9 +255,7 @@ func TestInvalidGrantIsFatalUntilSomebodyAuthorisesAgain(t *testing.T) {
 		require.Equal(t, status, refusal.Status)
 
 		w.AuthoriseAgain("refresh-new")
-		w.mu.Lock()
-		w.configured = "refresh-new"
-		w.mu.Unlock()
+		w.configure("refresh-new")
 		_, err = client.Me(t.Context())
 		require.NoError(t, err, "without a restart")
 	}
