@@ -40,3 +40,29 @@ func newWebhookMetrics(reg prometheus.Registerer) (*prometheus.CounterVec, error
 	}, []string{"result"})
 	return deliveries, reg.Register(deliveries)
 }
+
+type reconcileMetrics struct {
+	runs                   *prometheus.CounterVec
+	deleted, repaired      prometheus.Counter
+	missing, blocked, last prometheus.Gauge
+}
+
+func newReconcileMetrics(reg prometheus.Registerer) (reconcileMetrics, error) {
+	published := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "revstream_people_reconciled_total", Help: "People that a reconciliation published, as deleted or as missed.",
+	}, []string{"result"})
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	m := reconcileMetrics{
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "revstream_people_reconciliations_total", Help: "Reconciliations, by outcome.",
+		}, []string{"outcome"}),
+		deleted:  published.WithLabelValues("deleted"),
+		repaired: published.WithLabelValues("repaired"),
+		missing:  gauge("revstream_people_reconcile_missing", "People of the topic whom the last reconciliation did not find in the source's list."),
+		blocked:  gauge("revstream_people_reconcile_blocked", "1 while too many people are missing for their deletions to be published."),
+		last:     gauge("revstream_people_reconcile_last_timestamp_seconds", "When a reconciliation that ended well last began, in Unix seconds."),
+	}
+	return m, errors.Join(reg.Register(published), reg.Register(m.runs), reg.Register(m.missing), reg.Register(m.blocked), reg.Register(m.last))
+}

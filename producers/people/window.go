@@ -236,20 +236,7 @@ func (w *window) checkpoint(ctx context.Context, passed time.Time) error {
 func (w *window) end(ctx, out context.Context, failure error) error {
 	now := w.now()
 	w.run.CompletedAt = now.UTC().Truncate(time.Microsecond)
-	var reason string
-	switch {
-	case failure != nil && ctx.Err() != nil:
-		w.run.Outcome, reason = exportrun.Cancelled, "the producer was stopped"
-	case failure != nil:
-		w.run.Outcome, reason = exportrun.Failed, failure.Error()
-	case w.run.RowsRejected > 0:
-		w.run.Outcome, reason = exportrun.Partial, fmt.Sprintf("%d records were rejected", w.run.RowsRejected)
-	default:
-		w.run.Outcome = exportrun.Succeeded
-	}
-	if reason != "" {
-		w.run.Error = &reason
-	}
+	conclude(ctx, &w.run, failure)
 	w.metrics.windows.WithLabelValues(string(w.run.Outcome)).Inc()
 	w.log(ctx)
 	if err := event.Seal(&w.run, event.Upsert, now, now, w.id); err != nil {
@@ -259,6 +246,24 @@ func (w *window) end(ctx, out context.Context, failure error) error {
 		return fmt.Errorf("publishing the export run: %w", err)
 	}
 	return nil
+}
+
+// conclude fills in how a run has ended. ctx is the one that stops it.
+func conclude(ctx context.Context, run *exportrun.ExportRun, failure error) {
+	var reason string
+	switch {
+	case failure != nil && ctx.Err() != nil:
+		run.Outcome, reason = exportrun.Cancelled, "the producer was stopped"
+	case failure != nil:
+		run.Outcome, reason = exportrun.Failed, failure.Error()
+	case run.RowsRejected > 0:
+		run.Outcome, reason = exportrun.Partial, fmt.Sprintf("%d records were rejected", run.RowsRejected)
+	default:
+		run.Outcome = exportrun.Succeeded
+	}
+	if reason != "" {
+		run.Error = &reason
+	}
 }
 
 // log tells of a window that did something. Failures are the caller's to tell.

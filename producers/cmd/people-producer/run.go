@@ -31,6 +31,8 @@ type runCommand struct {
 	Polling people.Config `embed:""`
 	Once    bool          `name:"once" help:"Run one sync window, without the webhook receiver, and exit." group:"Polling"`
 
+	Reconcile people.ReconcileConfig `embed:""`
+
 	Receiver people.ReceiverConfig `embed:""`
 	Webhooks webhookSettings       `embed:""`
 	Rotation rotationSettings      `embed:""`
@@ -48,7 +50,7 @@ type rotationSettings struct {
 
 // validate names every setting that is wrong, as far as that can be told without I/O.
 func (c *runCommand) validate() error {
-	errs := []error{connect.Validate(c.Salesloft), c.Polling.Validate()}
+	errs := []error{connect.Validate(c.Salesloft), c.Polling.Validate(), c.Reconcile.Validate()}
 	if c.Webhooks.Secret != "" {
 		errs = append(errs, c.Receiver.Validate())
 	} else if c.Webhooks.CallbackURL != "" {
@@ -79,17 +81,7 @@ func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	open := func(topic, schemaFile string) (*publish.Publisher, error) {
-		cfg := publish.Config{
-			Topic: topic, Source: people.EventSource, SchemaFile: schemaFile, Register: c.RegisterSchemas, Version: daemon.Version(),
-		}
-		return publish.Open(ctx, cfg, kafka, registry, rt.Registry, rt.Logger)
-	}
-	peopleTopic, err := open(schemas.PeopleTopic, person.SchemaFile)
-	if err != nil {
-		return err
-	}
-	runsTopic, err := open(schemas.ExportRunsTopic, exportrun.SchemaFile)
+	topics, err := c.openTopics(ctx, rt, kafka, registry)
 	if err != nil {
 		return err
 	}
@@ -99,7 +91,7 @@ func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
 	}
 	source.Keep(store)
 	producer, err := people.New(c.Polling, rt.Logger, people.Deps{
-		Source: source.Client, People: peopleTopic, Runs: runsTopic, State: store, Locks: store, Metrics: rt.Registry,
+		Source: source.Client, People: topics.people, Runs: topics.runs, State: store, Locks: store, Metrics: rt.Registry,
 	})
 	if err != nil {
 		return err
@@ -109,10 +101,54 @@ func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
 	}
 	rt.Check("salesloft", source.Monitor.Check)
 	rt.Check("polling", producer.Check)
-	if err := c.receive(ctx, rt, source.Client, peopleTopic); err != nil {
+	if err := c.receive(ctx, rt, source.Client, topics.people); err != nil {
 		return err
 	}
+	if c.Reconcile.Interval > 0 {
+		if err := c.reconcile(ctx, rt, source, kafka, registry, store); err != nil {
+			return err
+		}
+	}
 	rt.Go("polling", producer.Run)
+	return nil
+}
+
+// topics are publishers for one that flushes them.
+type topics struct{ people, runs *publish.Publisher }
+
+func (c *runCommand) openTopics(ctx context.Context, rt *daemon.Runtime, kafka *kgo.Client, registry *wire.Registry) (t topics, err error) {
+	open := func(topic, schemaFile string) (*publish.Publisher, error) {
+		cfg := publish.Config{
+			Topic: topic, Source: people.EventSource, SchemaFile: schemaFile, Register: c.RegisterSchemas, Version: daemon.Version(),
+		}
+		return publish.Open(ctx, cfg, kafka, registry, rt.Registry, rt.Logger)
+	}
+	if t.people, err = open(schemas.PeopleTopic, person.SchemaFile); err != nil {
+		return t, err
+	}
+	t.runs, err = open(schemas.ExportRunsTopic, exportrun.SchemaFile)
+	return t, err
+}
+
+// reconcile starts reconciling, in the background of the budget.
+func (c *runCommand) reconcile(ctx context.Context, rt *daemon.Runtime, source *connect.Connection, kafka *kgo.Client, registry *wire.Registry, store *state.Store) error {
+	topics, err := c.openTopics(ctx, rt, kafka, registry)
+	if err != nil {
+		return err
+	}
+	client, err := source.Background()
+	if err != nil {
+		return err
+	}
+	reconciler, err := people.NewReconciler(c.Reconcile, rt.Logger, people.ReconcileDeps{
+		Source: client, Roster: people.NewRoster(kafka, registry), People: topics.people, Runs: topics.runs,
+		State: store, Locks: store, Metrics: rt.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	rt.Check("reconciliation", reconciler.Check)
+	rt.Go("reconciliation", reconciler.Run)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/producers/people"
+	"github.com/revstream/revstream/producers/recording"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/producers/state"
 )
@@ -32,6 +33,8 @@ type Config struct {
 
 	BudgetPerMinute int     `name:"salesloft-budget-per-minute" env:"SALESLOFT_BUDGET_PER_MINUTE" default:"600" help:"Cost points a minute that the team has, with all its integrations." group:"Salesloft"`
 	BudgetShare     float64 `name:"salesloft-budget-share" env:"SALESLOFT_BUDGET_SHARE" default:"0.5" help:"Share of the team's points that this process spends at most." group:"Salesloft"`
+
+	RecordDir string `name:"http-record-dir" env:"HTTP_RECORD_DIR" placeholder:"DIR" type:"path" help:"Record the exchanges with the source here, without secrets and personal data; nowhere if empty." group:"Process"`
 }
 
 // Validate names every setting that is wrong. It does no I/O. It is no method, as kong would call that before it looks for
@@ -90,7 +93,16 @@ func Open(ctx context.Context, cfg Config, rt *daemon.Runtime) (*Connection, err
 		_, err := c.Client.Me(ctx)
 		return err
 	})
-	c.http = &http.Client{Transport: resilience.NewTransport(resilience.TransportConfig{}, rt.Logger, c.Monitor.Transport(nil))}
+	next := c.Monitor.Transport(nil)
+	if cfg.RecordDir != "" {
+		recorder, err := recording.New(cfg.RecordDir, next)
+		if err != nil {
+			return nil, err
+		}
+		rt.Defer("recording", func(context.Context) error { return recorder.Close() })
+		next = recorder
+	}
+	c.http = &http.Client{Transport: resilience.NewTransport(resilience.TransportConfig{}, rt.Logger, next)}
 	var err error
 	c.Client, err = salesloft.New(c.api, rt.Logger, c.http)
 	return c, err
