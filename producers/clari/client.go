@@ -1,7 +1,8 @@
 // Package clari is the client of Clari's forecast export API: it starts export jobs, follows them and streams their results.
 //
-// It neither retries nor breaks circuits: the *http.Client it is given does. It accepts every variant of an answer that the
-// API is known or suspected to send, and keeps every number as the digits that arrived.
+// It neither retries nor breaks circuits: the *http.Client it is given does. What that cannot see, it repeats: a GET whose answer
+// came damaged, and a request whose key was refused. It accepts every variant of an answer that the API is known or suspected to
+// send, and keeps every number as the digits that arrived.
 package clari
 
 import (
@@ -15,6 +16,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/revstream/revstream/pipeline/resilience"
 )
 
 // DefaultBaseURL is the address of the API's version 4.
@@ -37,6 +40,11 @@ type Config struct {
 	AuthScheme string
 	// APIKey gives the key. It is called once per request, so that a rotated key is used at once. Required.
 	APIKey func() string
+	// RenewKey gives another key than the one that was refused, or the same if there is no other; the request is then sent once
+	// more, so that a rotation costs none. Without it no request is.
+	RenewKey func(ctx context.Context, refused string) string
+	// Repeat says how patiently a GET is repeated whose answer came damaged. Its Retryable is not used.
+	Repeat resilience.RepeatConfig
 	// CorrelationID gives the X-Correlation-Id of a request; empty sends none. Default none.
 	CorrelationID func(ctx context.Context) string
 	// SpoolDir is the folder of the temporary file that holds a job's results while they are read: a disk with room for them, no
@@ -49,6 +57,8 @@ type Client struct {
 	base          string
 	scheme        string
 	key           func() string
+	renewKey      func(ctx context.Context, refused string) string
+	repeat        resilience.RepeatConfig
 	correlationID func(ctx context.Context) string
 	spoolDir      string
 	logger        *slog.Logger
@@ -84,9 +94,10 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("configuring the Clari client: %w", errors.Join(errs...))
 	}
+	cfg.Repeat.Retryable = damaged
 	return &Client{
-		base: strings.TrimRight(cfg.BaseURL, "/"), scheme: cfg.AuthScheme, key: cfg.APIKey, correlationID: cfg.CorrelationID,
-		spoolDir: cfg.SpoolDir, logger: logger, http: withoutKeyElsewhere(client),
+		base: strings.TrimRight(cfg.BaseURL, "/"), scheme: cfg.AuthScheme, key: cfg.APIKey, renewKey: cfg.RenewKey, repeat: cfg.Repeat,
+		correlationID: cfg.CorrelationID, spoolDir: cfg.SpoolDir, logger: logger, http: withoutKeyElsewhere(client),
 	}, nil
 }
 
@@ -110,8 +121,19 @@ func withoutKeyElsewhere(client *http.Client) *http.Client {
 	return &own
 }
 
-// do sends a request and returns its answer, whose body the caller closes. Any status but 2xx is an *APIError.
+// do sends a request and returns its answer, whose body the caller closes. Any status but 2xx is an *APIError. A refusal of the
+// key was no use of it, so whatever the method, the request is sent again: with the key's successor, or with the same key, as a
+// gateway also refuses one that is good when what it asks is away.
 func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	key := c.key()
+	resp, err := c.send(ctx, method, path, body, key)
+	if errors.Is(err, ErrUnauthorized) && key != "" && c.renewKey != nil {
+		resp, err = c.send(ctx, method, path, body, c.renewKey(ctx, key))
+	}
+	return resp, err
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body any, key string) (*http.Response, error) {
 	var payload io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -124,7 +146,6 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 	if err != nil {
 		return nil, err
 	}
-	key := c.key()
 	if key == "" {
 		return nil, fmt.Errorf("the API key is empty: %w", ErrUnauthorized)
 	}
@@ -138,6 +159,25 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 		return nil, readAPIError(resp, key)
 	}
 	return resp, nil
+}
+
+// get runs op, which reads an answer to a GET, until that is not damaged.
+func (c *Client) get(ctx context.Context, path string, op func(context.Context, *http.Response) error) error {
+	return resilience.Repeat(ctx, c.repeat, c.logger, "GET "+path, func(ctx context.Context) error {
+		resp, err := c.do(ctx, http.MethodGet, path, nil)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		return op(ctx, resp)
+	})
+}
+
+// damaged tells an answer that was cut off, or is the page of something that stands before the API.
+func damaged(err error) bool {
+	_, cut := errors.AsType[*resilience.BodyError](err)
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	return cut || syntax || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, ErrBadResults)
 }
 
 func (c *Client) setHeaders(req *http.Request, key string) {
@@ -158,13 +198,22 @@ func (c *Client) setHeaders(req *http.Request, key string) {
 	}
 }
 
-// call sends a request and decodes its answer into out.
+// read sends a GET and decodes its answer into out.
+func (c *Client) read(ctx context.Context, path string, out any) error {
+	return c.get(ctx, path, func(_ context.Context, resp *http.Response) error { return decode(resp, out) })
+}
+
+// call sends a request that may be sent but once and decodes its answer into out.
 func (c *Client) call(ctx context.Context, method, path string, body, out any) error {
 	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	return decode(resp, out)
+}
+
+func decode(resp *http.Response, out any) error {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)

@@ -9,12 +9,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/clari"
 	"github.com/revstream/revstream/producers/clari/claritest"
 )
@@ -389,4 +391,98 @@ func TestErrorsNeverShowTheKey(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnAnswerThatCameDamagedIsAskedForAgain, if it is to a GET: a POST may have had its effect.
+func TestAnAnswerThatCameDamagedIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]http.HandlerFunc{
+		"page of a proxy": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = fmt.Fprint(w, "<html><body>Please wait</body></html>")
+		},
+		"half a body": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = fmt.Fprint(w, `{"jobs":{"entries":[`)
+		},
+		"cut in chunks":     func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, `{"entries":[{"a":1},`) },
+		"nothing":           func(http.ResponseWriter, *http.Request) {},
+		"error with a 200 ": func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "upstream connect error") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int64
+			sound := func(w http.ResponseWriter, r *http.Request) {
+				body := `{"jobs":{"monthlyQuota":30},"entries":[],"jobId":"j","status":"DONE"}`
+				if strings.HasSuffix(r.URL.Path, "/jobs") {
+					body = "[]"
+				}
+				_, _ = fmt.Fprint(w, body)
+			}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if requests.Add(1) < 3 {
+					damage(w, r)
+					return
+				}
+				sound(w, r)
+			}))
+			t.Cleanup(server.Close)
+			c := newClient(t, clari.Config{
+				BaseURL: server.URL, APIKey: func() string { return key }, SpoolDir: t.TempDir(),
+				Repeat: resilience.RepeatConfig{Backoff: resilience.Backoff{Base: time.Millisecond, Jitter: -1}},
+			}, &http.Client{Transport: resilience.NewTransport(resilience.TransportConfig{}, slog.New(slog.DiscardHandler), transport(t))})
+			for what, call := range map[string]func() error{
+				"limits": func() error { _, err := c.Limits(t.Context()); return err },
+				"jobs":   func() error { _, err := c.Jobs(t.Context()); return err },
+				"job":    func() error { _, err := c.Job(t.Context(), "j"); return err },
+				"results": func() error {
+					export, err := c.Results(t.Context(), "j")
+					if err == nil {
+						err = export.Close()
+					}
+					return err
+				},
+			} {
+				requests.Store(0)
+				require.NoError(t, call(), what)
+				require.EqualValues(t, 3, requests.Load(), what)
+			}
+			requests.Store(0)
+			_, err := c.StartExport(t.Context(), "forecast", clari.ExportRequest{})
+			require.Error(t, err)
+			require.EqualValues(t, 1, requests.Load())
+		})
+	}
+}
+
+// TestARotatedKeyCostsNoRequest, whatever its method; and the ways in which a key is refused are told apart.
+func TestARotatedKeyCostsNoRequest(t *testing.T) {
+	t.Parallel()
+	b := connect(t, claritest.Config{SayExpired: true, NoOptIn: []string{"private"}})
+	current := key
+	c := newClient(t, clari.Config{
+		BaseURL: b.url + "/v4", APIKey: func() string { return current }, SpoolDir: t.TempDir(),
+		RenewKey: func(_ context.Context, refused string) string {
+			require.Equal(t, current, refused)
+			current = "the-next-key"
+			return current
+		},
+	}, &http.Client{Transport: transport(t)})
+	require.NoError(t, b.sim.SetAPIKeys("the-next-key"))
+	_, err := c.StartExport(t.Context(), "forecast", clari.ExportRequest{})
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"SCHEDULED": 1}, b.sim.Stats(claritest.Scope{}).Jobs)
+
+	require.NoError(t, b.sim.SetAPIKeys("another-key"))
+	_, err = c.Limits(t.Context())
+	require.ErrorIs(t, err, clari.ErrKeyExpired)
+	require.ErrorIs(t, err, clari.ErrUnauthorized)
+	current = "never-good"
+	_, err = newClient(t, clari.Config{BaseURL: b.url + "/v4", APIKey: func() string { return current }}, &http.Client{Transport: transport(t)}).Limits(t.Context())
+	require.ErrorIs(t, err, clari.ErrUnauthorized)
+	require.NotErrorIs(t, err, clari.ErrKeyExpired)
+	current = "another-key"
+	_, err = c.StartExport(t.Context(), "private", clari.ExportRequest{})
+	require.ErrorIs(t, err, clari.ErrNoOptIn)
+	require.NotErrorIs(t, err, clari.ErrUnauthorized)
 }

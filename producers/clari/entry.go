@@ -21,6 +21,7 @@ type Entry struct {
 	UpdatedBy    string
 	UpdatedOn    time.Time // UTC, to the millisecond; zero when the entry was never updated
 	Values       []Value   // by kind, one each
+	Raw          string    // the element as the document has it
 }
 
 // Currency is an entry's currency, such as USD and $.
@@ -68,10 +69,10 @@ func (p *entryParser) parse(raw json.RawMessage) (Entry, error) {
 	if raw[0] != '{' {
 		return Entry{}, errors.New("not an object")
 	}
-	if err := p.split(string(raw)); err != nil {
+	e := Entry{Raw: string(raw)}
+	if err := p.split(e.Raw); err != nil {
 		return Entry{}, err
 	}
-	var e Entry
 	for _, m := range p.members {
 		if err := p.set(&e, m.key, m.json); err != nil {
 			return Entry{}, err

@@ -14,8 +14,10 @@ var (
 	// ErrQuota is returned by StartExport when the organisation's monthly quota or its limit of concurrent jobs is used up:
 	// wait, the request is not at fault.
 	ErrQuota = errors.New("export quota or concurrency limit reached")
-	// ErrUnauthorized is returned when the API does not accept the key.
+	// ErrUnauthorized is returned when the API does not accept the key, or there is none.
 	ErrUnauthorized = errors.New("API key refused")
+	// ErrKeyExpired is the ErrUnauthorized of a key of which the API says that it was good once.
+	ErrKeyExpired = fmt.Errorf("%w: it has expired", ErrUnauthorized)
 	// ErrNoOptIn is returned when the key is good but its owner may not see the forecast or scope.
 	ErrNoOptIn = errors.New("no permission for this forecast or scope")
 	// ErrUnknownForecast is returned by StartExport when the forecast ID is not configured in Clari.
@@ -78,7 +80,12 @@ func (e *APIError) Unwrap() error {
 	case "export_failed_to_cancel":
 		return ErrNotCancellable
 	}
-	if e.Status == http.StatusUnauthorized {
+	switch {
+	case e.Status == http.StatusForbidden && e.Code != "SWW": // that is "something went wrong"
+		return ErrNoOptIn
+	case e.Status == http.StatusUnauthorized && strings.Contains(strings.ToLower(e.Message), "expired"):
+		return ErrKeyExpired
+	case e.Status == http.StatusUnauthorized:
 		return ErrUnauthorized
 	}
 	return nil
@@ -87,7 +94,8 @@ func (e *APIError) Unwrap() error {
 // EntryError is one element of the entries list that cannot be read. The rest of the export is unaffected. Its text names keys,
 // never values.
 type EntryError struct {
-	Index int // position in the list, from 0
+	Index int    // position in the list, from 0
+	Raw   []byte // the element as the document has it; not for logs
 	Err   error
 }
 

@@ -30,6 +30,8 @@ func read(t *testing.T, export *clari.Export) map[string]clari.Entry {
 		id := strings.Join([]string{entry.TimePeriodID, entry.TimeFrameID, entry.UserID, entry.FieldID}, "|")
 		_, twice := entries[id]
 		require.False(t, twice, id)
+		require.True(t, json.Valid([]byte(entry.Raw)))
+		entry.Raw = "" // the order and the spelling of its keys differ
 		entries[id] = entry
 	}
 	require.Len(t, entries, export.EntryCount)

@@ -141,7 +141,7 @@ func (c *Client) StartExport(ctx context.Context, forecastID string, req ExportR
 // Jobs lists the jobs that the key's owner has started, in the API's order.
 func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
 	var raw json.RawMessage
-	if err := c.call(ctx, http.MethodGet, "/export/jobs", nil, &raw); err != nil {
+	if err := c.read(ctx, "/export/jobs", &raw); err != nil {
 		return nil, fmt.Errorf("listing export jobs: %w", err)
 	}
 	var jobs []Job
@@ -163,7 +163,7 @@ func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
 // Job reads one job.
 func (c *Client) Job(ctx context.Context, jobID string) (Job, error) {
 	var job Job
-	if err := c.call(ctx, http.MethodGet, jobPath(jobID), nil, &job); err != nil {
+	if err := c.read(ctx, jobPath(jobID), &job); err != nil {
 		return Job{}, fmt.Errorf("reading export job %q: %w", jobID, err)
 	}
 	return job, nil
@@ -185,7 +185,7 @@ func (c *Client) CancelJob(ctx context.Context, jobID string) error {
 // Limits reads the export budget.
 func (c *Client) Limits(ctx context.Context) (Limits, error) {
 	var answer struct{ Jobs *Limits }
-	if err := c.call(ctx, http.MethodGet, "/admin/limits", nil, &answer); err != nil {
+	if err := c.read(ctx, "/admin/limits", &answer); err != nil {
 		return Limits{}, fmt.Errorf("reading the export limits: %w", err)
 	}
 	if answer.Jobs == nil {

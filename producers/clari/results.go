@@ -2,6 +2,7 @@ package clari
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -77,12 +78,11 @@ type TimeFrame struct {
 // Results downloads the results of a job that is DONE. The caller closes the Export, also to free its disk space. Results can be
 // downloaded again until the job's ExpiredTime.
 func (c *Client) Results(ctx context.Context, jobID string) (*Export, error) {
-	resp, err := c.do(ctx, http.MethodGet, jobPath(jobID)+"/results", nil)
-	if err != nil {
-		return nil, fmt.Errorf("downloading the results of export job %q: %w", jobID, err)
-	}
-	defer resp.Body.Close()
-	export, err := readExport(resp.Body, c.spoolDir)
+	var export *Export
+	err := c.get(ctx, jobPath(jobID)+"/results", func(_ context.Context, resp *http.Response) (err error) {
+		export, err = readExport(resp.Body, c.spoolDir)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("downloading the results of export job %q: %w", jobID, err)
 	}
@@ -276,7 +276,7 @@ func (e *Export) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 			}
 			entry, err := parser.parse(list.Bytes())
 			if err != nil {
-				entry, err = Entry{}, &EntryError{Index: i, Err: err}
+				entry, err = Entry{}, &EntryError{Index: i, Raw: bytes.Clone(list.Bytes()), Err: err}
 			}
 			if !yield(entry, err) {
 				return

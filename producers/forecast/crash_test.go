@@ -60,25 +60,42 @@ func (w *world) requireExactlyOnce() {
 
 func twoQuarters(c *Config) { c.Quarters = 2 }
 
-// TestDeathAtEveryRequest ends the process at each request of a cycle in turn, and starts another one.
+// TestDeathAtEveryRequest ends the process at each request of a cycle in turn, and starts another one: what is published is right,
+// and no job is asked for twice.
 func TestDeathAtEveryRequest(t *testing.T) {
 	t.Parallel()
-	for name, before := range map[string]bool{"before": true, "after": false} {
+	for name, c := range map[string]struct {
+		before bool
+		fate   string // of the first job
+		jobs   int
+	}{
+		"before": {true, "", 2}, "after": {false, "", 2},
+		"before, a job that fails": {true, "FAILED", 3}, "after, a job that fails": {false, "FAILED", 3},
+		"before, a job that takes too long": {true, "STARTED", 3}, "after, a job that takes too long": {false, "STARTED", 3},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			survived := false
 			for n := int64(1); !survived; n++ {
 				w := newWorld(t, claritest.Config{Users: 2, Fields: 2, Weeks: 1})
+				settings := twoQuarters
+				if c.fate != "" {
+					require.NoError(t, w.sim.FailJobs(1, c.fate))
+					settings = func(c *Config) {
+						c.Quarters, c.JobTimeout, c.PollInterval = 2, 20*time.Millisecond, 10*time.Millisecond
+					}
+				}
 				ctx, die := context.WithCancel(t.Context())
-				err := w.start(options{cfg: twoQuarters, http: &stepper{next: w.pool, n: n, before: before, die: die}}).RunOnce(ctx)
+				err := w.start(options{cfg: settings, http: &stepper{next: w.pool, n: n, before: c.before, die: die}}).RunOnce(ctx)
 				die()
 				if survived = err == nil; survived {
 					require.Greater(t, n, int64(8), "the loop went through the cycle")
+					require.Equal(t, c.jobs, w.jobs())
+				} else {
+					require.Equal(t, c.jobs, w.run(options{cfg: settings}, 1, nil), "request %d", n)
 				}
-				require.NoError(t, w.start(options{cfg: twoQuarters}).RunOnce(t.Context()), "request %d", n)
+				require.Equal(t, map[exportrun.Outcome]int{exportrun.Succeeded: 2}, w.outcomes(), "request %d", n)
 				w.requireExactlyOnce()
-				runs := w.runs()
-				require.Equal(t, map[exportrun.Outcome]int{exportrun.Succeeded: len(runs)}, w.outcomes())
 			}
 		})
 	}
@@ -180,19 +197,36 @@ func TestJobOfAnotherTimeIsFinishedFirst(t *testing.T) {
 	w.requireExactlyOnce()
 }
 
-// TestJobThatHasExpiredIsGivenUp: what is recorded must not be in the way for ever.
-func TestJobThatHasExpiredIsGivenUp(t *testing.T) {
+// TestJobThatHasExpired must not be in the way for ever: if it was asked for lately, another takes its place.
+func TestJobThatHasExpired(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, claritest.Config{})
-	e := w.start(options{cfg: twoQuarters})
-	recorded := job{ForecastID: "forecast", Types: []string{"forecast"}, ID: "gone", RequestedAt: time.Now()}
-	require.NoError(t, e.deps.State.Save(t.Context(), stateName, recorded))
-	require.ErrorContains(t, e.RunOnce(t.Context()), "job unknown or not done")
-	require.Equal(t, map[exportrun.Outcome]int{exportrun.Failed: 1, exportrun.Succeeded: 2}, w.outcomes())
-	w.requireExactlyOnce()
+	for name, c := range map[string]struct {
+		age  time.Duration
+		want map[exportrun.Outcome]int
+	}{
+		"lately":   {time.Minute, map[exportrun.Outcome]int{exportrun.Succeeded: 2}},
+		"long ago": {3 * time.Hour, map[exportrun.Outcome]int{exportrun.Failed: 1, exportrun.Succeeded: 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, claritest.Config{})
+			e := w.start(options{cfg: twoQuarters})
+			recorded := job{ForecastID: "forecast", Types: []string{"forecast"}, ID: "0123456789abcdef", RequestedAt: time.Now().Add(-c.age), Jobs: 1}
+			require.NoError(t, e.deps.State.Save(t.Context(), stateName, recorded))
+			err := e.RunOnce(t.Context())
+			if c.want[exportrun.Failed] > 0 {
+				require.ErrorContains(t, err, "job unknown or not done")
+			} else {
+				require.NoError(t, err)
+			}
+			require.Equal(t, c.want, w.outcomes())
+			require.NoError(t, e.RunOnce(t.Context()))
+			w.requireExactlyOnce()
+		})
+	}
 }
 
-// cutter ends the body of the next results half-way.
+// cutter ends the body of the next results half-way. A download is three of them.
 type cutter struct {
 	next http.RoundTripper
 	left int
@@ -218,19 +252,20 @@ func TestDownloadThatIsCutShortIsTriedAgain(t *testing.T) {
 		want map[exportrun.Outcome]int
 	}{
 		"once":      {1, map[exportrun.Outcome]int{exportrun.Succeeded: 2}},
-		"too often": {1 + maxAttempts, map[exportrun.Outcome]int{exportrun.Failed: 1, exportrun.Succeeded: 2}},
+		"too often": {1 + maxAttempts, map[exportrun.Outcome]int{exportrun.Failed: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, claritest.Config{})
-			e := w.start(options{cfg: twoQuarters, http: &cutter{w.pool, c.cut}})
+			e := w.start(options{cfg: twoQuarters, http: &cutter{w.pool, c.cut * 3}})
 			for range c.cut {
-				require.ErrorIs(t, e.RunOnce(t.Context()), clari.ErrBadResults)
+				require.ErrorContains(t, e.RunOnce(t.Context()), clari.ErrBadResults.Error())
 			}
 			if c.cut == 1 {
 				require.NoError(t, e.RunOnce(t.Context()))
 			}
 			require.Equal(t, c.want, w.outcomes())
+			require.NoError(t, e.RunOnce(t.Context()))
 			w.requireExactlyOnce()
 		})
 	}

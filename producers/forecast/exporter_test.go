@@ -3,12 +3,14 @@ package forecast
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/revstream/revstream/pipeline/pipelinetest"
@@ -251,28 +253,38 @@ func TestQuotaIsWaitedFor(t *testing.T) {
 	done := make(chan error, 1)
 	e := w.start(options{cfg: func(c *Config) { c.Quarters = 1 }})
 	go func() { done <- e.RunOnce(t.Context()) }()
-	posts := func() int { return w.sim.Stats(claritest.Scope{}).Requests["POST /v4/export/forecast/{forecastId}"] }
-	require.Eventually(t, func() bool { return posts() > 3 }, 10*time.Second, time.Millisecond)
-	require.Empty(t, w.runs())
+	looks := func() int { return w.sim.Stats(claritest.Scope{}).Requests["GET /v4/admin/limits"] }
+	require.Eventually(t, func() bool { return looks() > 3 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, 1, w.jobs())
 	w.call("PATCH", "/export/jobs/"+other.JobID, `{"type":"CANCEL"}`, &map[string]any{})
 	require.NoError(t, <-done)
 	w.requireComplete("2026_Q1")
 }
 
-func TestQuotaIsNotWaitedForForEver(t *testing.T) {
+// TestQuotaThatIsUsedUpIsWaitedFor: the reserve is left to people, and waiting is no failure, but it shows.
+func TestQuotaThatIsUsedUpIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, claritest.Config{MonthlyQuota: 3})
-	w.document("2026_Q1") // somebody else's job
-	w.document("2026_Q1")
-	e := w.start(options{cfg: func(c *Config) { c.QuotaTimeout, c.Quarters = 5*time.Millisecond, 2 }})
-	require.ErrorIs(t, e.RunOnce(t.Context()), clari.ErrQuota)
-	require.Len(t, w.runs(), 1)
-	_, err := e.Check(t.Context())
-	require.ErrorIs(t, err, clari.ErrQuota)
+	w := newWorld(t, claritest.Config{MonthlyQuota: 20})
+	for range 17 {
+		w.document("2026_Q1") // somebody else's jobs
+	}
+	e := w.start(options{cfg: func(c *Config) { c.Quarters = 2 }})
+	done := make(chan error, 1)
+	go func() { done <- e.RunOnce(t.Context()) }()
+	require.Eventually(t, func() bool {
+		details, err := e.Check(t.Context())
+		require.NoError(t, err)
+		return details["state"] == "waiting for quota" && len(w.runs()) == 1
+	}, 10*time.Second, time.Millisecond)
+	require.InDelta(t, 2, testutil.ToFloat64(e.metrics.quota), 0)
+	require.InDelta(t, 1, testutil.ToFloat64(e.metrics.waiting), 0)
+	require.Equal(t, 18, w.jobs(), "two of the quota are left")
 	w.ahead.Add(int64(31 * 24 * time.Hour))
-	require.NoError(t, e.RunOnce(t.Context()), "the job that was not made is not in the way")
-	_, err = e.Check(t.Context())
+	require.NoError(t, <-done)
+	require.InDelta(t, 0, testutil.ToFloat64(e.metrics.waiting), 0)
+	details, err := e.Check(t.Context())
 	require.NoError(t, err)
+	require.NotContains(t, details, "state")
 }
 
 func TestTypesThatTheTenantRefusesAreLeftOut(t *testing.T) {
@@ -292,26 +304,50 @@ func TestTypesThatTheTenantRefusesAreLeftOut(t *testing.T) {
 	}
 }
 
-func TestJobsThatFail(t *testing.T) {
+// TestJobsThatComeToNothingAreAskedForAgain, three times; then the run has failed, and says so.
+func TestJobsThatComeToNothingAreAskedForAgain(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		fate    string
-		outcome exportrun.Outcome
-	}{
-		"failed": {"FAILED", exportrun.Failed}, "aborted": {"ABORTED", exportrun.Failed}, "never ends": {"STARTED", exportrun.Cancelled},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, claritest.Config{})
-			require.NoError(t, w.sim.FailJobs(1, c.fate))
-			e := w.start(options{cfg: func(c *Config) { c.JobTimeout = 20 * time.Millisecond }})
-			require.Error(t, e.RunOnce(t.Context()))
-			require.Equal(t, map[exportrun.Outcome]int{c.outcome: 1}, w.outcomes())
-			require.NotNil(t, w.runs()[0].Error)
-			require.NoError(t, e.RunOnce(t.Context()))
-			w.requireComplete(fiveQuarters...)
-		})
+	for _, fate := range []string{"FAILED", "ABORTED", "STARTED"} {
+		for fail, want := range map[int]exportrun.Outcome{1: exportrun.Succeeded, maxJobs - 1: exportrun.Succeeded, maxJobs: exportrun.Failed} {
+			t.Run(fmt.Sprint(fate, " ", fail), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, claritest.Config{})
+				require.NoError(t, w.sim.FailJobs(fail, fate))
+				e := w.start(options{cfg: func(c *Config) { c.Quarters, c.JobTimeout = 2, 50*time.Millisecond }})
+				err := e.RunOnce(t.Context())
+				run := w.runs()[0]
+				require.Equal(t, want, run.Outcome)
+				require.EqualValues(t, min(fail+1, maxJobs), run.Jobs)
+				if want == exportrun.Succeeded {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, "the last of 4")
+					require.Contains(t, *run.Error, "the last of 4")
+					require.NoError(t, e.RunOnce(t.Context()))
+				}
+				if fate == "STARTED" {
+					require.Equal(t, fail, w.sim.Stats(claritest.Scope{}).Jobs["CANCELLED"], "they do not go on beside their successors")
+				}
+				w.requireComplete("2026_Q1", "2025_Q4")
+			})
+		}
 	}
+}
+
+// TestAJobThatAPersonCancelsStaysCancelled.
+func TestAJobThatAPersonCancelsStaysCancelled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{})
+	require.NoError(t, w.sim.FailJobs(1, "STARTED"))
+	e := w.start(options{cfg: twoQuarters})
+	done := make(chan error, 1)
+	go func() { done <- e.RunOnce(t.Context()) }()
+	require.Eventually(t, func() bool { return w.jobs() == 1 }, 10*time.Second, time.Millisecond)
+	var jobs []struct{ Job struct{ JobID string } }
+	w.call("GET", "/export/jobs", "", &jobs)
+	w.call("PATCH", "/export/jobs/"+jobs[0].Job.JobID, `{"type":"CANCEL"}`, &map[string]any{})
+	require.ErrorContains(t, <-done, "cancelled in Clari")
+	require.Equal(t, map[exportrun.Outcome]int{exportrun.Cancelled: 1}, w.outcomes())
 }
 
 func TestOneForecastsRefusalDoesNotStopTheOthers(t *testing.T) {
@@ -375,7 +411,7 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 	w := newWorld(t, claritest.Config{})
 	deps := w.start(options{}).deps
 	_, err := New(Config{ForecastIDs: []string{"a|b"}}, nil, deps)
-	for _, want := range []string{`"a|b"`, "CLARI_TYPES", "CLARI_QUARTERS", "CLARI_INTERVAL", "CLARI_POLL_INTERVAL", "CLARI_JOB_TIMEOUT"} {
+	for _, want := range []string{`"a|b"`, "CLARI_TYPES", "CLARI_QUARTERS", "CLARI_INTERVAL", "CLARI_POLL_INTERVAL", "CLARI_JOB_TIMEOUT", "CLARI_PUBLISH"} {
 		require.ErrorContains(t, err, want)
 	}
 	cfg := w.start(options{}).cfg

@@ -5,72 +5,98 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/clari"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/schemas/event"
-	"github.com/revstream/revstream/schemas/exportrun"
 	entity "github.com/revstream/revstream/schemas/forecast"
 	"github.com/revstream/revstream/schemas/money"
 )
 
-// tally counts the values of a job.
-type tally struct{ published, unchanged, rejected int64 }
+// tally counts the values of a job, and what its entries refer to in vain.
+type tally struct {
+	published, unchanged, rejected int64
+	unknownUsers, unknownFields    int64 // entries
+}
 
 func (t tally) total() int64 { return t.published + t.unchanged + t.rejected }
 
-// shownRejections bounds the log lines about rejected values of one job.
-const shownRejections = 20
+const (
+	shownRejections = 20   // log lines about rejected values of one job
+	maxRejections   = 1000 // of one job, after which it is the export that is wrong
+)
 
-// finish waits for a job, publishes what is new in its results, publishes its account and forgets it, in this order: a
-// crash at any point leaves the job to be resumed, and what is published already is then unchanged. It returns the time
-// period of the results. A *jobError means that the job is over; after any other error it is to be resumed.
-func (e *Exporter) finish(ctx context.Context, j job) (period string, err error) {
+var errTooManyRejections = fmt.Errorf("more than %d values cannot be published: the export looks wrong", maxRejections)
+
+// finish waits for a job, publishes what is new in its results, publishes the run's account and forgets the run, in this order: a
+// crash at any point leaves the job to be resumed, and what is published already is then unchanged. A *lostError means that the run
+// needs another job, a *jobError that the run is over; after any other error, of the network, it is to be resumed.
+func (e *Exporter) finish(ctx context.Context, j *job) (over ended, err error) {
 	done, err := e.await(ctx, j)
-	if errors.Is(err, clari.ErrInvalidJob) { // it has expired while nobody looked, or was never there
-		return "", e.account(ctx, j, clari.Job{ID: j.ID}, "", tally{}, err)
-	}
-	if err != nil {
-		return "", err
-	}
-	if done.Status != clari.StatusDone {
-		return "", e.account(ctx, j, done, "", tally{}, fmt.Errorf("Clari ended the job as %s", done.Status))
+	switch {
+	case errors.Is(err, clari.ErrInvalidJob): // it has expired while nobody looked, or was never there
+		return e.lose(ctx, *j, clari.Job{ID: j.ID}, err)
+	case err != nil:
+		return ended{}, err
+	case done.Status == clari.StatusCancelled && !j.TimedOut: // by a person
+		return e.account(ctx, *j, done, findings{}, errors.New("the job was cancelled in Clari"))
+	case done.Status == clari.StatusCancelled:
+		return e.lose(ctx, *j, done, fmt.Errorf("the job was not done within %s", e.cfg.JobTimeout))
+	case done.Status != clari.StatusDone:
+		return e.lose(ctx, *j, done, fmt.Errorf("Clari ended the job as %s", done.Status))
 	}
 	export, err := e.deps.Clari.Results(ctx, j.ID)
 	if err != nil {
 		// What Clari refuses stays refused. A download may have been cut short by accident, but not each time.
 		if refused(err) && !errors.Is(err, clari.ErrUnauthorized) || errors.Is(err, clari.ErrBadResults) && j.Attempts >= maxAttempts {
-			return "", e.account(ctx, j, done, "", tally{}, err)
+			return e.account(ctx, *j, done, findings{}, err)
 		}
-		return "", err
+		return ended{}, err
 	}
 	defer func() { err = errors.Join(err, export.Close()) }()
-
-	period, err = checkPeriod(j, export)
-	if err != nil {
-		return "", e.account(ctx, j, done, period, tally{}, err)
-	}
-	counts, err := e.publish(ctx, j, done, export)
-	if err != nil {
-		e.known = nil // what the topic holds of this job is uncertain: only the topic knows
-		return "", err
-	}
-	return period, e.account(ctx, j, done, period, counts, nil)
+	return e.take(ctx, *j, done, export)
 }
 
-// checkPeriod makes sure that the results are of the period that was asked for: to one that it does not know, Clari
-// answers with the current quarter, without a word.
-func checkPeriod(j job, export *clari.Export) (string, error) {
-	if len(export.TimePeriods) == 0 {
-		return j.Asked, errors.New("the results do not say which time period they are of")
+// lose is the end of a job that came to nothing: of the run too, if that has had its jobs, or was asked for long ago.
+func (e *Exporter) lose(ctx context.Context, j job, done clari.Job, reason error) (ended, error) {
+	if j.Jobs < maxJobs && time.Since(j.RequestedAt) <= e.cfg.Interval {
+		return ended{}, &lostError{reason}
 	}
-	got := export.TimePeriods[0].ID
-	if j.Asked != "" && got != j.Asked {
-		return j.Asked, fmt.Errorf("the results are of time period %s instead of %s", got, j.Asked)
+	if j.Jobs > 1 {
+		reason = fmt.Errorf("%w, the last of %d", reason, j.Jobs)
 	}
-	return got, nil
+	return e.account(ctx, j, done, findings{}, reason)
+}
+
+// take publishes results and the account of the run.
+func (e *Exporter) take(ctx context.Context, j job, done clari.Job, export *clari.Export) (ended, error) {
+	period, err := periodOf(ctx, export)
+	if err == nil && j.Asked != "" && period.ID != j.Asked {
+		return e.account(ctx, j, done, findings{received: period.ID}, otherPeriod(period.ID, j.Asked))
+	}
+	if err != nil {
+		return e.account(ctx, j, done, findings{empty: export.EntryCount == 0}, err)
+	}
+	found := findings{
+		period: period, before: periodBefore(period, export.TimePeriods), frames: len(export.TimeFrames),
+		gap: adjoin(period.EndDate, j.NextStart) == apart, empty: export.EntryCount == 0,
+	}
+	if found.empty {
+		return e.account(ctx, j, done, found, errors.New("the export has no entries"))
+	}
+	found.tally, err = e.publish(ctx, j, done, export)
+	switch {
+	case errors.Is(err, errTooManyRejections):
+		return e.account(ctx, j, done, found, err)
+	case err != nil:
+		// What the topics hold of this job is uncertain: only they know.
+		e.known, e.rejected = nil, rejections{}
+		return ended{}, err
+	}
+	return e.account(ctx, j, done, found, nil)
 }
 
 // publish publishes an event for every value that is new, and returns once all are acknowledged.
@@ -79,34 +105,48 @@ func (e *Exporter) publish(ctx context.Context, j job, done clari.Job, export *c
 	e.known.begin()
 	err := e.publishEntries(ctx, &t, j, cmp.Or(done.StartTime, j.RequestedAt), export)
 	// Also after an error: what is read from the topic afterwards shall have all that was sent.
-	return t, errors.Join(err, e.deps.Forecasts.Flush(ctx))
+	if flushed := e.deps.Forecasts.Flush(ctx); flushed != nil { // rather than too many rejections
+		return t, flushed
+	}
+	return t, err
 }
 
 func (e *Exporter) publishEntries(ctx context.Context, t *tally, j job, started time.Time, export *clari.Export) error {
 	joiner, correlationID := newJoiner(export, j.ForecastID, j.ID), resilience.CorrelationID(ctx)
 	for entry, err := range export.Entries(ctx) {
-		var unreadable *clari.EntryError
-		switch {
-		case errors.As(err, &unreadable):
-			e.reject(ctx, t, j, "", err)
+		if unreadable, ok := errors.AsType[*clari.EntryError](err); ok {
+			err = e.reject(ctx, t, j, publish.Rejection{Raw: unreadable.Raw, Reason: reasonMalformed, Err: unreadable})
+			if err != nil {
+				return err
+			}
 			continue
-		case err != nil:
+		}
+		if err != nil {
 			return err
 		}
 		f := joiner.join(entry)
+		if joiner.unknownUser {
+			t.unknownUsers++
+		}
+		if joiner.unknownField {
+			t.unknownFields++
+		}
 		observed := observation{started: started, at: time.Now(), correlationID: correlationID}
 		for _, value := range values(entry) {
 			err := joiner.setValue(value)
-			changed := false
+			published := false
 			if err == nil {
-				changed, err = e.publishValue(ctx, f, observed)
+				published, err = e.publishValue(ctx, f, observed)
 			}
 			switch {
 			case err != nil && isInvalid(err):
-				e.reject(ctx, t, j, f.Key(), err)
+				err = e.reject(ctx, t, j, publish.Rejection{Key: f.Key(), Raw: []byte(entry.Raw), Reason: reasonInvalid, Err: err})
+				if err != nil {
+					return err
+				}
 			case err != nil:
 				return err
-			case changed:
+			case published:
 				t.published++
 			default:
 				t.unchanged++
@@ -123,15 +163,15 @@ type observation struct {
 	correlationID string
 }
 
-// publishValue publishes f, if that is news.
-func (e *Exporter) publishValue(ctx context.Context, f *entity.Forecast, seen observation) (changed bool, err error) {
+// publishValue publishes f, if that is news or all is to be published.
+func (e *Exporter) publishValue(ctx context.Context, f *entity.Forecast, seen observation) (published bool, err error) {
 	key, content := e.known.hash(f)
 	var updatedOn time.Time
 	if f.UpdatedOn != nil {
 		updatedOn = *f.UpdatedOn
 	}
-	version, changed, err := e.known.compare(key, content, updatedOn, seen.started)
-	if err != nil || !changed {
+	verdict, version, err := e.known.compare(key, content, updatedOn, seen.started)
+	if err != nil || verdict != news && (verdict != stands || e.cfg.Publish != PublishAll) {
 		return false, err
 	}
 	if err := event.Seal(f, event.Upsert, version, seen.at, seen.correlationID); err != nil {
@@ -154,89 +194,45 @@ func isInvalid(err error) bool {
 	return false
 }
 
-// reject counts a value that cannot be published. The log has the key and the reason, neither of which holds the value.
-func (e *Exporter) reject(ctx context.Context, t *tally, j job, key string, reason error) {
-	if t.rejected++; t.rejected <= shownRejections {
-		e.logger.WarnContext(ctx, "value rejected", "job_id", j.ID, "key", key, "reason", reason)
+// Reasons of dead letters.
+const (
+	reasonMalformed = "malformed"
+	reasonInvalid   = "validation"
+)
+
+// rejections is the values that this process has rejected: they come again with every export.
+type rejections struct{ seen map[uint64]struct{} }
+
+// maxRemembered bounds the rejections that are remembered. When there are more, all go once again.
+const maxRemembered = 100_000
+
+var rejectionSeed = maphash.MakeSeed()
+
+// first tells whether a rejection is one that was not seen before.
+func (r *rejections) first(rejection publish.Rejection) bool {
+	id := maphash.Comparable(rejectionSeed, [2]string{rejection.Key, string(rejection.Raw)})
+	if _, ok := r.seen[id]; ok {
+		return false
 	}
+	if r.seen == nil || len(r.seen) == maxRemembered {
+		r.seen = map[uint64]struct{}{}
+	}
+	r.seen[id] = struct{}{}
+	return true
 }
 
-// account publishes the account of a job that is over, and forgets the job. failure is why nothing was published.
-func (e *Exporter) account(ctx context.Context, j job, done clari.Job, period string, t tally, failure error) error {
-	run := &exportrun.ExportRun{
-		RunID: "clari:" + j.ID, Source: "clari", OfEntity: "forecast", Scope: j.ForecastID,
-		TimePeriodID: optional(cmp.Or(period, j.Asked)), Kinds: j.Types, JobID: optional(j.ID),
-		RequestedAt: micros(j.RequestedAt), StartedAt: optional(done.StartTime), EndedAt: optional(done.EndTime),
-		CompletedAt:  micros(time.Now()),
-		RowsExpected: t.total(), RowsPublished: t.published, RowsUnchanged: t.unchanged, RowsRejected: t.rejected,
-		Truncated: done.Truncated(),
+// reject counts a value that cannot be published, and puts what the source sent onto the dead-letter topic, once. The log has the
+// key and the reason, neither of which holds the value.
+func (e *Exporter) reject(ctx context.Context, t *tally, j job, r publish.Rejection) error {
+	if t.rejected++; t.rejected > maxRejections {
+		return errTooManyRejections
 	}
-	run.Outcome, run.Error = outcome(done, t, failure)
-	// The version is Clari's, so that a job which is accounted for twice, because of a crash before it was forgotten, has
-	// one event, and readers keep the first: that has the counts.
-	version := cmp.Or(done.EndTime, done.StartTime, j.RequestedAt)
-	if err := event.Seal(run, event.Upsert, version, time.Now(), resilience.CorrelationID(ctx)); err != nil {
-		return err
+	if t.rejected <= shownRejections {
+		e.logger.WarnContext(ctx, "value rejected", "job_id", j.ID, "key", r.Key, "reason", r.Err)
 	}
-	if err := e.deps.Runs.Publish(ctx, run); err != nil {
-		return err
-	}
-	if err := e.deps.Runs.Flush(ctx); err != nil {
-		return err
-	}
-	if err := e.deps.State.Save(ctx, stateName, nil); err != nil {
-		return err
-	}
-	e.metrics.ended(run.Outcome, t)
-	e.metrics.known(e.known)
-	e.report(ctx, j, run)
-	if failure != nil {
-		return &jobError{j.what(), failure}
-	}
-	return nil
-}
-
-// outcome says how a job ended and, if not well, why.
-func outcome(done clari.Job, t tally, failure error) (exportrun.Outcome, *string) {
-	switch {
-	case failure != nil && (done.Status == clari.StatusCancelled):
-		return exportrun.Cancelled, optional(failure.Error())
-	case failure != nil:
-		return exportrun.Failed, optional(failure.Error())
-	case done.Truncated():
-		return exportrun.Partial, optional("Clari has truncated the export")
-	case t.rejected > 0:
-		return exportrun.Partial, optional(fmt.Sprintf("%d values were rejected", t.rejected))
-	default:
-		return exportrun.Succeeded, nil
-	}
-}
-
-func (e *Exporter) report(ctx context.Context, j job, run *exportrun.ExportRun) {
-	log, message := e.logger.InfoContext, "export job finished"
-	if run.Outcome != exportrun.Succeeded {
-		log, message = e.logger.WarnContext, "export job did not succeed"
-	}
-	attrs := []any{
-		"job_id", j.ID, "forecast_id", j.ForecastID, "outcome", run.Outcome, "published", run.RowsPublished,
-		"unchanged", run.RowsUnchanged, "rejected", run.RowsRejected, "truncated", run.Truncated,
-	}
-	if run.TimePeriodID != nil {
-		attrs = append(attrs, "time_period", *run.TimePeriodID)
-	}
-	if run.Error != nil {
-		attrs = append(attrs, "error", *run.Error)
-	}
-	log(ctx, message, attrs...)
-}
-
-func micros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
-// optional is v, or nil if it is zero.
-func optional[T comparable](v T) *T {
-	var zero T
-	if v == zero {
+	if !e.rejected.first(r) {
 		return nil
 	}
-	return &v
+	r.CorrelationID = resilience.CorrelationID(ctx)
+	return e.deps.Forecasts.Reject(ctx, r)
 }

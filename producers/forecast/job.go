@@ -6,27 +6,29 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/clari"
 )
 
-// job is what the state holds of the export job in hand: from before Clari is asked for it until it is accounted for.
+// job is what the state holds of the run in hand: from before Clari is asked for its first export job until it is accounted for.
 type job struct {
 	ForecastID  string    `json:"forecast_id"`
 	Asked       string    `json:"asked,omitempty"` // time period; empty for the current one
 	Types       []string  `json:"types"`
 	RequestedAt time.Time `json:"requested_at"`
+	CycleAt     time.Time `json:"cycle_at"`             // when the cycle began that asked
+	NextStart   string    `json:"next_start,omitempty"` // day on which the period after this one begins, if known
+	Jobs        int       `json:"jobs,omitempty"`       // asked for so far
+
 	// After is when the newest job of all began before this one was asked for, by Clari's clock. By it the job is
 	// found whose ID never arrived.
 	After    time.Time `json:"after"`
 	ID       string    `json:"job_id,omitempty"`
-	Attempts int       `json:"attempts,omitempty"` // at finishing it
-
-	Period string `json:"-"` // that the results are of
+	PostedAt time.Time `json:"posted_at"`
+	TimedOut bool      `json:"timed_out,omitempty"` // it is cancelled, or about to be
+	Attempts int       `json:"attempts,omitempty"`  // at finishing it
 }
 
 func (j job) what() string {
@@ -41,12 +43,12 @@ const (
 	stateName   = "job"
 	maxAttempts = 3 // at finishing a job, after which it is given up
 	maxPosts    = 3 // of one job, as far as it is not known to exist
-	maxQuota    = 5 * time.Minute
+	maxJobs     = 4 // of one run: the first, and three for those that fail or take too long
 )
 
-// resume finishes the job that an earlier cycle, perhaps of another process, has left behind. It is done then, if it is so
-// young that this cycle need not repeat it.
-func (e *Exporter) resume(ctx context.Context) (failures []error, err error) {
+// resume finishes the run that an earlier cycle, perhaps of another process, has left behind. If that is so young that this cycle
+// need not repeat it, it becomes one of this cycle's. failures tells of one that does not.
+func (e *Exporter) resume(ctx context.Context, c cycle) (failures []error, err error) {
 	var j job
 	if found, err := e.deps.State.Load(stateName, &j); err != nil || !found {
 		return nil, err
@@ -55,29 +57,65 @@ func (e *Exporter) resume(ctx context.Context) (failures []error, err error) {
 		if j.ID, err = e.find(ctx, j); err != nil {
 			return nil, err
 		}
-		if j.ID == "" { // Clari was never asked, or did not hear
+		if j.ID == "" && j.Jobs == 0 { // Clari was never asked, or did not hear
 			return nil, e.deps.State.Save(ctx, stateName, nil)
 		}
 	}
 	e.logger.InfoContext(ctx, "resuming export job", "job_id", j.ID, "forecast_id", j.ForecastID, "requested_at", j.RequestedAt)
+	ours := time.Since(j.RequestedAt) <= e.cfg.Interval
+	if ours {
+		j.CycleAt = c.start
+	}
 	j.Attempts++
 	if err := e.deps.State.Save(ctx, stateName, j); err != nil {
 		return nil, err
 	}
-	j.Period, err = e.finish(ctx, j)
+	_, err = e.run(ctx, j)
 	if failed, ok := errors.AsType[*jobError](err); ok {
-		return []error{failed}, nil
+		if !ours {
+			failures = append(failures, failed)
+		}
+		return failures, nil
 	}
-	if err != nil || time.Since(j.RequestedAt) > e.cfg.Interval {
-		return nil, err
-	}
-	e.done = append(e.done, j)
-	return nil, nil
+	return nil, err
 }
 
-// export runs one job from the request to its account, and returns it with the time period that it was of.
-func (e *Exporter) export(ctx context.Context, forecastID, period string) (job, error) {
-	j := job{ForecastID: forecastID, Asked: period, Types: e.supported(), RequestedAt: time.Now().UTC()}
+// export runs one time period from the request to its account.
+func (e *Exporter) export(ctx context.Context, cycleAt time.Time, forecastID, period string) (ended, error) {
+	next, err := e.startAfter(forecastID, period)
+	if err != nil {
+		return ended{}, err
+	}
+	return e.run(ctx, job{
+		ForecastID: forecastID, Asked: period, Types: e.supported(), RequestedAt: time.Now().UTC(), CycleAt: cycleAt, NextStart: next,
+	})
+}
+
+// run asks for export jobs until one is done, and returns its account.
+func (e *Exporter) run(ctx context.Context, j job) (over ended, err error) {
+	for {
+		if j.ID == "" {
+			if j, err = e.start(ctx, j); err != nil {
+				return ended{}, err
+			}
+		}
+		over, err = e.finish(ctx, &j)
+		lost, ok := errors.AsType[*lostError](err)
+		if !ok {
+			return over, err
+		}
+		e.logger.WarnContext(ctx, "asking for another export job in place of one that came to nothing",
+			"job_id", j.ID, "forecast_id", j.ForecastID, "jobs", j.Jobs, "reason", lost.reason)
+		e.metrics.requeued.Inc()
+		j.ID, j.TimedOut, j.Attempts = "", false, 0
+	}
+}
+
+// start asks for the job until it exists, and records its ID.
+func (e *Exporter) start(ctx context.Context, j job) (job, error) {
+	if err := e.awaitQuota(ctx, 0); err != nil {
+		return j, err
+	}
 	jobs, err := e.deps.Clari.Jobs(ctx)
 	if err != nil {
 		return j, err
@@ -90,34 +128,30 @@ func (e *Exporter) export(ctx context.Context, forecastID, period string) (job, 
 	if err := e.deps.State.Save(ctx, stateName, j); err != nil {
 		return j, err
 	}
-	if j, err = e.start(ctx, j); err != nil {
-		return j, err
-	}
-	j.Period, err = e.finish(ctx, j)
-	return j, err
-}
-
-// start asks for the job until it exists, and records its ID.
-func (e *Exporter) start(ctx context.Context, j job) (job, error) {
-	quotaWait, deadline := e.cfg.PollInterval, time.Now().Add(e.cfg.QuotaTimeout)
-	for posts := 1; ; {
+	asked, guesses := j.Types, guess(j.Types)
+	for posts, waits := 1, 1; ; {
 		id, err := e.deps.Clari.StartExport(ctx, j.ForecastID, clari.ExportRequest{
 			TimePeriod: j.Asked, Types: j.Types, ScopeID: e.cfg.ScopeID, Currency: e.cfg.Currency, IncludeHistorical: e.cfg.Historical,
 		})
 		switch {
 		case err == nil:
-			j.ID = id
-			return j, e.deps.State.Save(ctx, stateName, j)
+			e.leaveOut(ctx, without(asked, j.Types))
+			return e.posted(ctx, j, id)
 		case ctx.Err() != nil:
 			return j, err
-		case errors.Is(err, clari.ErrQuota) && time.Now().Before(deadline):
-			e.logger.WarnContext(ctx, "export quota or concurrency limit reached, waiting", "wait", quotaWait, "error", err)
-			if err := resilience.Sleep(ctx, quotaWait); err != nil {
+		case errors.Is(err, clari.ErrQuota):
+			e.logger.WarnContext(ctx, "export quota or concurrency limit reached, waiting", "forecast_id", j.ForecastID, "error", err)
+			if err := e.awaitQuota(ctx, waits); err != nil {
 				return j, err
 			}
-			quotaWait = min(2*quotaWait, max(maxQuota, e.cfg.PollInterval))
+			waits++
 			continue
-		case errors.Is(err, clari.ErrTypeNotSupported) && e.drop(ctx, &j, err):
+		case errors.Is(err, clari.ErrTypeNotSupported):
+			types := guesses.next(j.Types, err)
+			if types == nil {
+				return j, e.giveUp(ctx, j, err)
+			}
+			j.Types = types
 			if err := e.deps.State.Save(ctx, stateName, j); err != nil {
 				return j, err
 			}
@@ -126,19 +160,25 @@ func (e *Exporter) start(ctx context.Context, j job) (job, error) {
 			return j, e.giveUp(ctx, j, err)
 		}
 		// Clari may have heard, and the API has no idempotency key: asking again blindly would cost the quota twice.
-		found, findErr := e.find(ctx, j)
+		found, findErr := e.findLate(ctx, j)
 		if findErr != nil {
 			return j, errors.Join(err, findErr)
 		}
 		if found != "" {
-			j.ID = found
-			return j, e.deps.State.Save(ctx, stateName, j)
+			return e.posted(ctx, j, found)
 		}
 		if posts++; posts > maxPosts {
 			return j, err
 		}
 		e.logger.WarnContext(ctx, "asking for the export job again: it does not exist", "forecast_id", j.ForecastID, "error", err)
 	}
+}
+
+// posted records the ID of a job that exists.
+func (e *Exporter) posted(ctx context.Context, j job, id string) (job, error) {
+	j.ID, j.PostedAt = id, time.Now().UTC()
+	j.Jobs++
+	return j, e.deps.State.Save(ctx, stateName, j)
 }
 
 // refused tells whether the API has said no, rather than nothing or "later".
@@ -148,45 +188,28 @@ func refused(err error) bool {
 		answer.Status != http.StatusTooManyRequests && answer.Status != http.StatusRequestTimeout
 }
 
-// giveUp forgets a job that Clari does not make. Where the key or the quota is the reason, it makes none of the others
-// either.
+// giveUp forgets a job that Clari does not make. Where the key is the reason, it makes none of the others either.
 func (e *Exporter) giveUp(ctx context.Context, j job, reason error) error {
 	if err := e.deps.State.Save(ctx, stateName, nil); err != nil {
 		return err
 	}
-	if errors.Is(reason, clari.ErrUnauthorized) || errors.Is(reason, clari.ErrQuota) {
+	if errors.Is(reason, clari.ErrUnauthorized) {
 		return reason
 	}
 	return &jobError{j.what(), reason}
 }
 
-// supported is the configured types without those that the tenant has refused.
-func (e *Exporter) supported() []string {
-	return slices.DeleteFunc(slices.Clone(e.cfg.Types), func(t string) bool { return slices.Contains(e.unsupported, t) })
-}
-
-// drop takes the types out of the job that a type_not_supported names, or else those that Clari's specification both lists
-// and lets tenants refuse. It reports whether that leaves something new to ask for.
-func (e *Exporter) drop(ctx context.Context, j *job, refusal error) bool {
-	var answer *clari.APIError
-	if !errors.As(refusal, &answer) {
-		return false
-	}
-	words := regexp.MustCompile(`[a-z_]+`).FindAllString(answer.Message, -1)
-	named := func(t string) bool { return strings.Contains(t, "_") && slices.Contains(words, t) }
-	suspect := func(t string) bool { return t == clari.TypeCRMTotal || t == clari.TypeCRMClosed }
-	for _, matches := range []func(string) bool{named, suspect} {
-		rest := slices.DeleteFunc(slices.Clone(j.Types), matches)
-		if len(rest) == 0 || len(rest) == len(j.Types) {
-			continue
+// findLate looks for a job whose answer was lost, twice: Clari may still be about to make it.
+func (e *Exporter) findLate(ctx context.Context, j job) (found string, err error) {
+	for range 2 {
+		if err := resilience.Sleep(ctx, e.cfg.PollInterval); err != nil {
+			return "", err
 		}
-		dropped := slices.DeleteFunc(slices.Clone(j.Types), func(t string) bool { return slices.Contains(rest, t) })
-		e.logger.WarnContext(ctx, "the tenant does not support export types, going on without them", "types", dropped)
-		e.unsupported = append(e.unsupported, dropped...)
-		j.Types = rest
-		return true
+		if found, err = e.find(ctx, j); found != "" || err != nil {
+			return found, err
+		}
 	}
-	return false
+	return "", nil
 }
 
 // find looks for a job that Clari may have made without our learning its ID: the one that has begun since and whose file
@@ -218,25 +241,44 @@ func (e *Exporter) find(ctx context.Context, j job) (string, error) {
 	return found, nil
 }
 
-// await polls a job until it is over. One that takes too long is cancelled.
-func (e *Exporter) await(ctx context.Context, j job) (clari.Job, error) {
-	deadline := time.Now().Add(e.cfg.JobTimeout)
+// lostError says that a run needs another job: the one it had failed, took too long, or is there no more.
+type lostError struct{ reason error }
+
+func (e *lostError) Error() string { return e.reason.Error() }
+func (e *lostError) Unwrap() error { return e.reason }
+
+// await polls a job until it is over. One that takes too long is cancelled, and comes back as TimedOut.
+func (e *Exporter) await(ctx context.Context, j *job) (clari.Job, error) {
 	for {
 		done, err := e.deps.Clari.Job(ctx, j.ID)
 		if err != nil || done.Terminal() {
 			return done, err
 		}
-		if time.Now().After(deadline) {
-			err := e.deps.Clari.CancelJob(ctx, j.ID)
-			if !errors.Is(err, clari.ErrNotCancellable) {
-				done.Status = clari.StatusCancelled
-				return done, err
-			}
-			deadline = time.Now().Add(e.cfg.JobTimeout) // it has ended meanwhile
-			continue
+		if j.TimedOut || time.Since(j.PostedAt) > e.cfg.JobTimeout {
+			return e.cancel(ctx, j, done)
 		}
 		if err := resilience.Sleep(ctx, e.cfg.PollInterval); err != nil {
 			return done, err
 		}
 	}
+}
+
+// cancel cancels a job that takes too long. That it is to be is recorded before, or whoever resumes it would take it for one that
+// a person has cancelled.
+func (e *Exporter) cancel(ctx context.Context, j *job, running clari.Job) (clari.Job, error) {
+	j.TimedOut = true
+	if err := e.deps.State.Save(ctx, stateName, *j); err != nil {
+		return running, err
+	}
+	err := e.deps.Clari.CancelJob(ctx, j.ID)
+	switch {
+	case errors.Is(err, clari.ErrNotCancellable): // it has ended meanwhile
+		return e.deps.Clari.Job(ctx, j.ID)
+	case err != nil && !refused(err):
+		return running, err
+	case err != nil:
+		e.logger.WarnContext(ctx, "Clari does not cancel an export job that takes too long", "job_id", j.ID, "error", err)
+	}
+	running.Status = clari.StatusCancelled
+	return running, nil
 }

@@ -22,6 +22,8 @@ type joiner struct {
 	entry  clari.Entry
 	amount money.Amount
 	event  entity.Forecast
+
+	unknownUser, unknownField bool // the entry refers to one that the export does not describe
 }
 
 func newJoiner(export *clari.Export, forecastID, jobID string) *joiner {
@@ -40,12 +42,14 @@ func (j *joiner) join(entry clari.Entry) *entity.Forecast {
 	if !e.UpdatedOn.IsZero() {
 		f.UpdatedOn = &e.UpdatedOn
 	}
-	if user := j.export.User(e.UserID); user != nil {
+	user, field := j.export.User(e.UserID), j.export.Field(e.FieldID)
+	j.unknownUser, j.unknownField = user == nil, field == nil
+	if user != nil {
 		f.UserCRMID, f.UserEmail, f.UserName, f.ScopeID = text(&user.CRMID), text(&user.Email), text(&user.Name), text(&user.ScopeID)
 		f.HierarchyID, f.HierarchyName = text(&user.HierarchyID), text(&user.HierarchyName)
 		f.ParentHierarchyID, f.ParentHierarchyName = text(&user.ParentHierarchyID), text(&user.ParentHierarchyName)
 	}
-	if field := j.export.Field(e.FieldID); field != nil {
+	if field != nil {
 		f.FieldName, f.FieldType = text(&field.Name), text(&field.Type)
 	}
 	if period := j.export.TimePeriod(e.TimePeriodID); period != nil {

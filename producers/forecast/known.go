@@ -17,44 +17,37 @@ import (
 	"github.com/revstream/revstream/schemas/wire"
 )
 
-// Known is what stands on the topic: of each key the newest content and its source version, 50 to 100 bytes a key. It is
-// not safe for concurrent use.
+// Known is what stands on the topic: of each key the newest content and its source version. It is not safe for concurrent use.
 //
 // It must never claim more than the topic has, or a change would be lost for good. So it is only trusted while every
 // event that it has taken in was acknowledged; after any failure it is thrown away and read anew.
 type Known struct {
-	facts   map[keyHash]fact
-	skipped int    // records that could not be read: the consumers' matter
-	job     uint32 // counts jobs
-	scratch []byte
-	seeds   [3]maphash.Seed // of the two halves of a key, and of content
+	facts    facts
+	position snapshot.Position // to which the topic has been read
+	skipped  int               // records that could not be read: the consumers' matter
+	scratch  []byte
+	seeds    [3]maphash.Seed // of the two halves of a key, and of content
 }
 
 func newKnown() *Known {
-	return &Known{facts: map[keyHash]fact{}, seeds: [...]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()}}
+	return &Known{seeds: [...]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()}}
 }
 
-// keyHash stands for a key, in this process: 128 bits, so that no two keys are ever one.
-type keyHash [2]uint64
-
-// contentHash stands for the content of an entry: it is only ever compared with that of the same key.
-type contentHash uint64
-
-type fact struct {
-	version int64 // source version, µs since 1970
-	content contentHash
-	job     uint32 // that took it in, 0 for one from the topic
-}
-
-// LoadKnown reads the forecast topic to its end. The error is one of Kafka or of the registry, and passes; a record that
-// is no event is skipped.
+// LoadKnown reads the forecast topic to its end.
 func LoadKnown(ctx context.Context, client *kgo.Client, source wire.SchemaSource, logger *slog.Logger) (*Known, error) {
 	k := newKnown()
+	return k, k.Refresh(ctx, client, source, logger)
+}
+
+// Refresh reads on to the topic's end, so that what another process has published is known. The error is one of Kafka or of the
+// registry, and passes, or snapshot.ErrShrunk; after it nothing is to be relied on. A record that is no event is skipped.
+func (k *Known) Refresh(ctx context.Context, client *kgo.Client, source wire.SchemaSource, logger *slog.Logger) error {
 	decoder := wire.NewDecoder(entity.Schema, source)
-	started := time.Now()
-	err := snapshot.Read(ctx, client, schemas.ForecastTopic, func(r *kgo.Record) error {
+	started, read, skipped := time.Now(), 0, k.skipped
+	position, err := snapshot.ReadOn(ctx, client, schemas.ForecastTopic, k.position, func(r *kgo.Record) error {
 		var f entity.Forecast
 		var invalid *wire.InvalidError
+		read++
 		err := decoder.Decode(ctx, r.Value, &f)
 		switch {
 		case err == nil:
@@ -70,13 +63,14 @@ func LoadKnown(ctx context.Context, client *kgo.Client, source wire.SchemaSource
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading what is published already: %w", err)
+		return fmt.Errorf("reading what is published already: %w", err)
 	}
-	if k.skipped > 0 {
-		logger.WarnContext(ctx, "skipped records that are no valid forecast events", "topic", schemas.ForecastTopic, "records", k.skipped)
+	k.position = position
+	if k.skipped > skipped {
+		logger.WarnContext(ctx, "skipped records that are no valid forecast events", "topic", schemas.ForecastTopic, "records", k.skipped-skipped)
 	}
-	logger.DebugContext(ctx, "read what is published already", "keys", len(k.facts), "took", time.Since(started))
-	return k, nil
+	logger.DebugContext(ctx, "read what is published already", "records", read, "keys", k.Len(), "took", time.Since(started))
+	return nil
 }
 
 // load takes in an event of the topic. The newest source version wins, as it does for everybody: the topic's order is
@@ -87,53 +81,64 @@ func (k *Known) load(f *entity.Forecast) {
 		content = 0 // equals no content: an entry that is back is news
 	}
 	version := f.SourceVersion.UnixMicro()
-	if have, ok := k.facts[key]; ok && have.version > version {
+	if have, ok := k.facts.get(key); ok && have.version > version {
 		return
 	}
-	k.facts[key] = fact{version: version, content: content}
+	k.facts.put(key, fact{version: version, content: content})
 }
 
 // Len is the number of keys.
-func (k *Known) Len() int { return len(k.facts) }
+func (k *Known) Len() int { return k.facts.n }
 
 // begin starts a job, in which each key has one value.
-func (k *Known) begin() { k.job++ }
+func (k *Known) begin() { k.facts.forget() }
 
 // errTwice is returned by compare for a key that has two values in one export. Taking the one after the other would
 // publish both, again with each export.
 var errTwice = errors.New("the export has two values for this key")
 
-// compare decides whether an entry is news, and if so which source version it gets.
+// verdict is what an entry is in comparison with what stands on the topic.
+type verdict int
+
+const (
+	stands   verdict = iota // it is on the topic
+	repeated                // it stands, and this export has had it before
+	news
+)
+
+// compare decides whether an entry is news, and which source version it gets, or has if it stands.
 //
-// That is updatedOn where it is newer than what stands on the topic, as only the source knows when its value changed. It
+// For news that is updatedOn where it is newer than what stands on the topic, as only the source knows when its value changed. It
 // is not where the entry has none, or where it went back in time (a correction, a value that was taken back): then the
 // change happened at some time before the job that shows it, and the job's start is the earliest time that is sure to be
 // after the last version that an earlier job has seen. Unless that version is an updatedOn from a clock ahead of the
 // job's: then a microsecond is added to it, because a change must never have a version that is not newer, or readers
 // would keep the old value for ever. All three are functions of the topic and the job, so publishing the rest of a
 // job after a crash gives the IDs that it would have had.
-func (k *Known) compare(key keyHash, content contentHash, updatedOn, jobStart time.Time) (version time.Time, changed bool, err error) {
-	have, ok := k.facts[key]
+func (k *Known) compare(key keyHash, content contentHash, updatedOn, jobStart time.Time) (verdict, time.Time, error) {
+	have, ok := k.facts.get(key)
 	last := time.UnixMicro(have.version)
 	switch {
+	case ok && have.content == content && have.seen:
+		return repeated, last, nil
 	case ok && have.content == content:
-		have.job = k.job // a second value of this job is then told
-		k.facts[key] = have
-		return time.Time{}, false, nil
-	case ok && have.job == k.job:
-		return time.Time{}, false, errTwice
+		have.seen = true // a second value of this job is then told
+		k.facts.put(key, have)
+		return stands, last, nil
+	case ok && have.seen:
+		return 0, time.Time{}, errTwice
 	case !updatedOn.IsZero() && (!ok || updatedOn.After(last)):
-		return updatedOn, true, nil
+		return news, updatedOn, nil
 	case !ok || jobStart.After(last):
-		return jobStart, true, nil
+		return news, jobStart, nil
 	default:
-		return last.Add(time.Microsecond), true, nil
+		return news, last.Add(time.Microsecond), nil
 	}
 }
 
 // published takes in an event of the running job.
 func (k *Known) published(key keyHash, content contentHash, version time.Time) {
-	k.facts[key] = fact{version: version.UnixMicro(), content: content, job: k.job}
+	k.facts.put(key, fact{version: version.UnixMicro(), content: content, seen: true})
 }
 
 // hash is of the event's key, and of what the source says of the entry: the envelope and the job make no news.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/clari/claritest"
+	"github.com/revstream/revstream/schemas/exportrun"
 )
 
 func TestRunGoesOnAfterAFailedCycle(t *testing.T) {
@@ -53,6 +55,7 @@ func TestCycleThatIsBrokenOffIsTriedAgainSoon(t *testing.T) {
 					away.off.Store(false)
 				case len(test.want) + 1: // a cycle that succeeded
 					away.off.Store(true)
+					require.NoError(t, e.deps.State.Save(ctx, runsName, nil)) // as if the interval were over
 				case len(test.want) + 2:
 					stop()
 				}
@@ -104,7 +107,7 @@ func (c correlated) Handle(ctx context.Context, r slog.Record) error {
 func TestFailureIsLoggedWithItsCorrelationID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, claritest.Config{})
-	require.NoError(t, w.sim.FailJobs(1, "FAILED"))
+	require.NoError(t, w.sim.FailJobs(maxJobs, "FAILED"))
 	log := correlated{slog.DiscardHandler, map[string][]string{}}
 	require.Error(t, w.start(options{logger: slog.New(log)}).RunOnce(t.Context()))
 	require.Equal(t, []string{w.runs()[0].CorrelationID}, log.ids["export cycle failed"])
@@ -113,7 +116,7 @@ func TestFailureIsLoggedWithItsCorrelationID(t *testing.T) {
 func TestJobsThatFailAreNotTriedAgainBeforeTheInterval(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, claritest.Config{})
-	require.NoError(t, w.sim.FailJobs(1, "FAILED"))
+	require.NoError(t, w.sim.FailJobs(maxJobs, "FAILED"))
 	e := w.start(options{cfg: func(c *Config) { c.Interval = 6 * time.Hour }})
 	e.wait = func(_ context.Context, d time.Duration) error {
 		require.Greater(t, d, 5*time.Hour)
@@ -127,15 +130,83 @@ func TestJobsThatFailAreNotTriedAgainBeforeTheInterval(t *testing.T) {
 func TestTryAgainTakesNoQuotaForWhatIsDone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, claritest.Config{})
-	away := &switched{next: w.pool}
-	e := w.start(options{http: away})
-	away.atPost = 4
-	require.Error(t, e.RunOnce(t.Context()))
+	away := &switched{next: w.pool, atPost: 4}
+	require.EqualValues(t, 4, w.run(options{http: away}, 1, nil), "the fourth job's answer never came")
+	e := w.start(options{})
 	away.off.Store(false)
-	require.NoError(t, e.RunOnce(t.Context()))
-	require.EqualValues(t, 5, away.posts.Load(), "one job a quarter")
+	require.Equal(t, 5, w.runWith(e, 1, nil), "one job a quarter")
 	w.requireComplete(fiveQuarters...)
+}
 
-	require.NoError(t, e.RunOnce(t.Context()))
-	require.EqualValues(t, 10, away.posts.Load(), "a new cycle exports all again")
+// run runs cycles of a new process, and returns how many jobs there are then. before is called before each.
+func (w *world) run(o options, cycles int, before func(*Exporter)) int {
+	return w.runWith(w.start(o), cycles, before)
+}
+
+func (w *world) runWith(e *Exporter, cycles int, before func(*Exporter)) int {
+	w.t.Helper()
+	if before == nil {
+		before = func(*Exporter) {}
+	}
+	n := 0
+	e.wait = func(context.Context, time.Duration) error {
+		if n++; n == cycles {
+			return context.Canceled
+		}
+		before(e)
+		return nil
+	}
+	before(e)
+	require.ErrorIs(w.t, e.Run(w.t.Context()), context.Canceled)
+	return w.jobs()
+}
+
+// TestNobodyExportsAgainWhatWasWithinTheInterval: neither a process that restarts in a loop nor a replica, and what has failed is
+// no exception. Whoever asks for one cycle gets it.
+func TestNobodyExportsAgainWhatWasWithinTheInterval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{})
+	first := w.start(options{})
+	require.Equal(t, 5, w.runWith(first, 2, nil))
+	for range 3 {
+		require.Equal(t, 5, w.run(options{}, 2, nil))
+	}
+	require.Equal(t, 5+1, w.run(options{cfg: func(c *Config) { c.ScopeID, c.Quarters = "1905::MGR", 1 }}, 1, nil), "another export")
+	require.Equal(t, 6, w.run(options{}, 1, nil))
+
+	replica := w.start(options{})
+	replica.wait = func(_ context.Context, d time.Duration) error {
+		require.Less(t, d, time.Hour)
+		require.Greater(t, d, time.Hour-time.Minute, "it wakes up when the first is due again")
+		return context.Canceled
+	}
+	require.ErrorIs(t, replica.Run(t.Context()), context.Canceled)
+	require.NoError(t, replica.RunOnce(t.Context()))
+	require.Equal(t, 11, w.jobs())
+
+	w = newWorld(t, claritest.Config{})
+	require.NoError(t, w.sim.FailJobs(maxJobs, "FAILED"))
+	for range 3 {
+		e := w.start(options{cfg: func(c *Config) { c.Quarters = 1 }})
+		require.Equal(t, maxJobs, w.runWith(e, 2, nil))
+		_, err := e.Check(t.Context())
+		require.ErrorContains(t, err, "FAILED, the last of 4", "nobody is told that all is well")
+	}
+}
+
+// TestReplicasShareTheWork, and the one job at a time.
+func TestReplicasShareTheWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{ConcurrentLimit: 1})
+	var replicas sync.WaitGroup
+	for range 3 {
+		e := w.start(options{})
+		e.wait = func(context.Context, time.Duration) error { return context.Canceled }
+		replicas.Go(func() { _ = e.Run(t.Context()) }) // which ends with the wait's error
+	}
+	replicas.Wait()
+	require.Equal(t, 5, w.jobs())
+	require.Equal(t, map[exportrun.Outcome]int{exportrun.Succeeded: 5}, w.outcomes())
+	require.Len(t, current(w.events()), len(w.events()))
+	w.requireComplete(fiveQuarters...)
 }

@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -67,7 +68,7 @@ func newWorld(t *testing.T, cfg claritest.Config) *world {
 	t.Cleanup(w.pool.CloseIdleConnections)
 	w.registry, err = wire.NewRegistry(pipelinetest.Registry(t))
 	require.NoError(t, err)
-	w.kafka = pipelinetest.Kafka(t, 3, schemas.ForecastTopic, schemas.ExportRunsTopic, schemas.ProducerStateTopic)
+	w.kafka = pipelinetest.Kafka(t, 3, schemas.ForecastTopic, schemas.ExportRunsTopic, schemas.ProducerStateTopic, schemas.DLQTopic(schemas.ForecastTopic))
 	return w
 }
 
@@ -100,12 +101,15 @@ func (w *world) start(o options) *Exporter {
 	require.NoError(t, err)
 	source, err := clari.New(clari.Config{
 		BaseURL: w.api.URL + "/v4", APIKey: func() string { return testKey }, CorrelationID: resilience.CorrelationID, SpoolDir: t.TempDir(),
+		Repeat:   resilience.RepeatConfig{Backoff: resilience.Backoff{Base: time.Millisecond, Jitter: -1}},
+		RenewKey: func(_ context.Context, refused string) string { return refused },
 	}, o.logger, &http.Client{Transport: o.http})
 	require.NoError(t, err)
 	cfg := Config{
 		ForecastIDs: []string{"forecast"}, Quarters: 5, Historical: true,
 		Types:    []string{"forecast", "quota", "forecast_updated", "adjustment", "crm_total", "crm_closed"},
-		Interval: time.Hour, PollInterval: time.Millisecond, JobTimeout: time.Minute, QuotaTimeout: time.Minute,
+		Interval: time.Hour, PollInterval: time.Millisecond, JobTimeout: time.Minute,
+		QuotaReserve: 0.1, ConcurrencyReserve: 1, Publish: PublishChanged,
 	}
 	if o.cfg != nil {
 		o.cfg(&cfg)
@@ -155,6 +159,14 @@ func (w *world) outcomes() map[exportrun.Outcome]int {
 	n := map[exportrun.Outcome]int{}
 	for _, run := range w.runs() {
 		n[run.Outcome]++
+	}
+	return n
+}
+
+// jobs is how many the source has made.
+func (w *world) jobs() (n int) {
+	for _, count := range w.sim.Stats(claritest.Scope{}).Jobs {
+		n += count
 	}
 	return n
 }

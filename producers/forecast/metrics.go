@@ -1,0 +1,85 @@
+package forecast
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/revstream/revstream/schemas/exportrun"
+)
+
+// metrics of the export cycle.
+type metrics struct {
+	values *prometheus.CounterVec
+	jobs   *prometheus.CounterVec
+	keys   prometheus.Gauge
+	skip   prometheus.Gauge
+	last   prometheus.Gauge
+
+	quality     *prometheus.CounterVec
+	requeued    prometheus.Counter
+	quota       prometheus.Gauge
+	concurrency prometheus.Gauge
+	waiting     prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		values: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "revstream_forecast_values_total", Help: "Values that exports held: published, unchanged or rejected.",
+		}, []string{"outcome"}),
+		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "revstream_forecast_jobs_total", Help: "Export runs that are over, by outcome.",
+		}, []string{"outcome"}),
+		keys: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "revstream_forecast_known_keys", Help: "Keys whose newest content is known.",
+		}),
+		skip: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "revstream_forecast_known_skipped_records", Help: "Records of the topic that are no valid event.",
+		}),
+		last: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "revstream_forecast_last_job_timestamp_seconds", Help: "When a job last succeeded, entirely or in part.",
+		}),
+		quality: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "revstream_forecast_quality_total", Help: "Runs whose data is doubtful, by what about it is.",
+		}, []string{"issue"}),
+		requeued: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "revstream_forecast_requeued_jobs_total", Help: "Export jobs that failed or took too long, in whose place another was asked for.",
+		}),
+		quota: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "revstream_clari_quota_available", Help: "Export jobs left of Clari's monthly quota, those reserved for people included.",
+		}),
+		concurrency: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "revstream_clari_concurrency_available", Help: "Export jobs that Clari would run now beside those that it runs.",
+		}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "revstream_clari_quota_waiting", Help: "1 while an export waits for Clari's quota or concurrency.",
+		}),
+	}
+	for _, label := range issueLabels {
+		m.quality.WithLabelValues(label) // so that the first one is an increase
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.values, m.jobs, m.keys, m.skip, m.last, m.quality, m.requeued, m.quota, m.concurrency, m.waiting} {
+		errs = append(errs, reg.Register(c))
+	}
+	return m, errors.Join(errs...)
+}
+
+func (m *metrics) known(k *Known) {
+	m.keys.Set(float64(k.Len()))
+	m.skip.Set(float64(k.skipped))
+}
+
+func (m *metrics) ended(run *exportrun.ExportRun, t tally) {
+	m.jobs.WithLabelValues(string(run.Outcome)).Inc()
+	for _, i := range issuesOf(run) {
+		m.quality.WithLabelValues(i.label).Inc()
+	}
+	m.values.WithLabelValues("published").Add(float64(t.published))
+	m.values.WithLabelValues("unchanged").Add(float64(t.unchanged))
+	m.values.WithLabelValues("rejected").Add(float64(t.rejected))
+	if run.Outcome == exportrun.Succeeded || run.Outcome == exportrun.Partial {
+		m.last.SetToCurrentTime()
+	}
+}
