@@ -25,6 +25,8 @@ const (
 	StartLedger         = "start_50m_ledger_s"
 	ExportRate          = "export_500mb_entries_per_s"
 	ExportRSS           = "export_500mb_rss_mb"
+	WebhookP99          = "webhook_p99_ms"
+	WebhookMost         = "webhook_deliveries_per_s"
 )
 
 // Figure is something that is measured, and what it is to be.
@@ -50,6 +52,8 @@ var Figures = []Figure{
 	{StartLedger, 3, true, 2, "s from a consumer's start to its first row, with a large ledger"},
 	{ExportRate, 100_000, false, 0, "entries/s of a Clari document of 500 MB, from the first acknowledged event to the last"},
 	{ExportRSS, 128, true, 0, "MB, forecast-producer's peak on that document"},
+	{WebhookP99, 50, true, 1, "ms from a webhook's delivery to its acknowledgement at 2,000 deliveries/s, 99 % of them"},
+	{WebhookMost, 2000, false, 0, "webhook deliveries/s at most"},
 }
 
 // Report is the outcome of a run, as build/bench.json has it. A figure is the median of its rounds; one that was not measured
@@ -78,6 +82,11 @@ type Report struct {
 	// 1,000,000 bytes. Measured once a run.
 	Export500MBEntriesPerS *float64 `json:"export_500mb_entries_per_s,omitempty"`
 	Export500MBRSSMB       *float64 `json:"export_500mb_rss_mb,omitempty"`
+
+	// Milliseconds from when a webhook delivery is due to the answer that says that the brokers have it, at 2,000 deliveries/s,
+	// and deliveries/s where a new one is made as soon as one is answered.
+	WebhookP99MS          *float64 `json:"webhook_p99_ms,omitempty"`
+	WebhookDeliveriesPerS *float64 `json:"webhook_deliveries_per_s,omitempty"`
 
 	Machine Machine `json:"machine"`
 	// Quick is a run with fewer events and rounds: its figures vary more.
@@ -126,6 +135,7 @@ func (r *Report) finish() error {
 		LedgerShare: &r.Ledger50MShare, AllocsPerEvent: &r.AllocsPerEvent, ConsumerRSS: &r.ConsumerRSSMB, FreshnessP50: &r.FreshnessP50S,
 		FreshnessP99: &r.FreshnessP99S, ProducerRate: &r.ProducerEventsPerS, StartLedger: &r.Start50MLedgerS,
 		ExportRate: &r.Export500MBEntriesPerS, ExportRSS: &r.Export500MBRSSMB,
+		WebhookP99: &r.WebhookP99MS, WebhookMost: &r.WebhookDeliveriesPerS,
 	} {
 		if series := r.series(name); series != nil {
 			*into, measured = &series.Median, true
