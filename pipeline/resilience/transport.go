@@ -78,16 +78,22 @@ func (e *givenUpError) Temporary() bool { return e.Timeout() }
 
 // transport picks the policies by whether the request may be repeated blindly.
 type transport struct {
-	idempotent http.RoundTripper
-	other      http.RoundTripper
+	idempotent policies
+	other      policies
+}
+
+// policies repeat the requests whose outcome is retryable.
+type policies struct {
+	http.RoundTripper
+	retryable func(*http.Response, error) bool
 }
 
 // NewTransport returns a transport for the API of one source, to be shared by all of its clients, as it holds the
 // source's circuit breaker. next is like http.DefaultTransport if nil.
 //
 // A 429 is retried for every method, as it says that the request was not processed; a 5xx and a network error only
-// for methods that are idempotent. Retry-After is obeyed and never shortened: a request whose deadline is sooner fails
-// with a RetryAfterError. When the tries are used up, the caller gets the last response or error as it came. Each try
+// for methods that are idempotent. Retry-After is obeyed and never shortened: a request that would be retried, but
+// whose deadline is sooner, fails with a RetryAfterError. When the tries are used up, the caller gets the last response or error as it came. Each try
 // carries the context's correlation ID and has a span.
 func NewTransport(cfg TransportConfig, logger *slog.Logger, next http.RoundTripper) http.RoundTripper {
 	cfg = cfg.withDefaults()
@@ -98,10 +104,10 @@ func NewTransport(cfg TransportConfig, logger *slog.Logger, next http.RoundTripp
 	// No executor is given a context, which makes it safe for newRetry to close the body of a response that is retried.
 	try := withHeaderTimeout(withSpan(withStallTimeout(next, cfg.StallTimeout)), cfg.HeaderTimeout)
 	broken := newBreaker(cfg, logger, try)
-	return &transport{
-		idempotent: failsafehttp.NewRoundTripper(broken, newRetry(cfg, logger, anyFailure)),
-		other:      failsafehttp.NewRoundTripper(broken, newRetry(cfg, logger, tooManyRequests)),
+	repeating := func(retryable func(*http.Response, error) bool) policies {
+		return policies{failsafehttp.NewRoundTripper(broken, newRetry(cfg, logger, retryable)), retryable}
 	}
+	return &transport{idempotent: repeating(anyFailure), other: repeating(tooManyRequests)}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -115,16 +121,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		defer req.Body.Close() // a RoundTripper closes the body; its content was read or is not wanted
 	}
-	policies := t.other
+	chosen := t.other // what may not be repeated blindly
 	switch req.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
-		policies = t.idempotent
+		chosen = t.idempotent
 	}
-	resp, err := policies.RoundTrip(clone)
+	resp, err := chosen.RoundTrip(clone)
 	if err != nil {
 		return nil, &givenUpError{err}
 	}
-	if wait, late := tooLate(ctx, resp); late {
+	if wait, late := tooLate(ctx, resp); late && chosen.retryable(resp, nil) {
 		_ = resp.Body.Close() // the answer is given up; its connection must not be
 		return nil, &givenUpError{&RetryAfterError{Status: resp.StatusCode, Wait: wait}}
 	}
@@ -177,9 +183,6 @@ func anyFailure(resp *http.Response, err error) bool {
 
 // tooLate reports an answer that asks for a longer wait than its request has time.
 func tooLate(ctx context.Context, resp *http.Response) (wait time.Duration, late bool) {
-	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
-		return 0, false
-	}
 	wait = retryAfter(resp, time.Now())
 	deadline, ok := ctx.Deadline()
 	return wait, ok && wait > 0 && time.Until(deadline) < wait

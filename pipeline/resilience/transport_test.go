@@ -212,6 +212,20 @@ func TestRetryAfterBeyondTheDeadline(t *testing.T) {
 	}
 }
 
+// What is not retried anyway is the caller's, with its body.
+func TestRetryAfterOfWhatIsNotRetried(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, fast, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "86400")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	resp, err := s.do(t, ctx, "POST", "")
+	require.NoError(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+}
+
 func TestCallerCanLeaveALongRetryAfter(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
