@@ -109,11 +109,14 @@ func ParseWebhook(event string, body []byte) (Event, error) {
 	default:
 		return parsed, nil
 	}
-	raw, err := unwrap(body)
-	if err != nil {
-		return Event{}, err
-	}
+	// A body that is a person, as nearly all are, is read once. One under "data" has no ID, and so is none.
+	raw := json.RawMessage(body)
 	person, err := ParsePerson(raw)
+	if err != nil {
+		if raw, err = unwrap(body); err == nil {
+			person, err = ParsePerson(raw)
+		}
+	}
 	if err == nil {
 		parsed.PersonID, parsed.UpdatedAt, parsed.Person = person.ID, person.UpdatedAt, &person
 		return parsed, nil
