@@ -114,7 +114,7 @@ func TestKilledConsumersLoseAndDoubleNothing(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			killConsumers(t, newStackOf(t, stack.Sources{Seed: 3, People: "3000", Users: 30}, protocol))
+			killConsumers(t, newStackWith(t, stack.Config{Sources: stack.Sources{Seed: 3, People: "3000", Users: 30}}, protocol))
 		})
 	}
 }

@@ -75,16 +75,17 @@ func run(m *testing.M) int {
 // newStack makes a stack on free ports that is stopped with the test.
 func newStack(t *testing.T, sources stack.Sources) *stack.Stack {
 	t.Helper()
-	return newStackOf(t, sources, consume.ProtocolClassic)
+	return newStackWith(t, stack.Config{Sources: sources}, consume.ProtocolClassic)
 }
 
-// newStackOf is newStack with the consumers' group protocol.
-func newStackOf(t *testing.T, sources stack.Sources, protocol string) *stack.Stack {
+// newStackWith is newStack with the consumers' group protocol, and what else a configuration can say.
+func newStackWith(t *testing.T, cfg stack.Config, protocol string) *stack.Stack {
 	t.Helper()
 	addrs, err := stack.FreeAddrs(t.Context())
 	require.NoError(t, err)
-	instead := stack.Servers{Kafka: *servers, Apicurio: *servers, Libs: filepath.Join(root, "build"), GroupProtocol: protocol}
-	s, err := stack.New(stack.Config{Dir: t.TempDir(), BinDir: binDir, Addrs: addrs, Sources: sources, Servers: instead})
+	cfg.Dir, cfg.BinDir, cfg.Addrs = t.TempDir(), binDir, addrs
+	cfg.Servers = stack.Servers{Kafka: *servers, Apicurio: *servers, Libs: filepath.Join(root, "build"), GroupProtocol: protocol}
+	s, err := stack.New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)

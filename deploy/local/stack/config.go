@@ -88,6 +88,8 @@ type Config struct {
 	Addrs   Addrs
 	Sources Sources
 	Servers Servers
+	// LogLevel of revstream's own programs; theirs if empty.
+	LogLevel string
 }
 
 // BinDir is where the running program is, and its siblings with it.
@@ -102,8 +104,11 @@ func BinDir() (string, error) {
 // Local credentials of the simulators. They open nothing else.
 const (
 	clariKey        = "local-clari-key"
-	salesloftKey    = "local-salesloft-key"
-	webhookSecret   = "local-webhook-secret" //nolint:gosec // it opens nothing else
+	clientID        = "local-salesloft-client"
+	clientSecret    = "local-salesloft-secret"  //nolint:gosec // it opens nothing else
+	refreshToken    = "local-salesloft-refresh" //nolint:gosec // as above
+	webhookSecret   = "local-webhook-secret"    //nolint:gosec // as above
+	keeperKey       = "bG9jYWwtc3RhdGUta2VlcGVyLW9ubHktZm9yLWhlcmU="
 	localDatabase   = "revenue"
 	webhookCallback = "/webhooks/salesloft"
 )
@@ -122,11 +127,17 @@ func (c Config) Environment() []string {
 		"CLARI_INTERVAL=30s",
 		"SALESLOFT_BASE_URL=http://" + c.Addrs.Salesloft + "/v2",
 		"SALESLOFT_TOKEN_URL=http://" + c.Addrs.Salesloft + "/oauth/token",
-		"SALESLOFT_API_KEY=" + salesloftKey,
+		"SALESLOFT_CLIENT_ID=" + clientID,
+		"SALESLOFT_CLIENT_SECRET=" + clientSecret,
+		"SALESLOFT_REFRESH_TOKEN=" + refreshToken,
+		"STATE_KEEPER_URL=base64key://" + keeperKey,
 		"SALESLOFT_WEBHOOK_SECRET=" + webhookSecret,
 		"SALESLOFT_WEBHOOK_CALLBACK_URL=" + c.WebhookURL(),
 		"WEBHOOK_ADDR=" + c.Addrs.Webhooks,
 		"POLL_INTERVAL=10s",
+	}
+	if c.LogLevel != "" {
+		env = append(env, "LOG_LEVEL="+c.LogLevel)
 	}
 	if c.Servers.GroupProtocol != "" {
 		env = append(env, "GROUP_PROTOCOL="+c.Servers.GroupProtocol)
@@ -163,3 +174,8 @@ func (c Config) WebhookURL() string { return "http://" + c.Addrs.Webhooks + webh
 
 // WebhookSecret signs them.
 func (c Config) WebhookSecret() string { return webhookSecret }
+
+// Secrets are all that the programs are given to keep to themselves.
+func (c Config) Secrets() []string {
+	return []string{clariKey, clientSecret, refreshToken, webhookSecret, keeperKey}
+}

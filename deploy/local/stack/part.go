@@ -86,7 +86,7 @@ func (s *Stack) part(name string) (part, error) {
 		return part{name: name, flag: "salesloft-addr", addr: a.Salesloft, ready: answers("http://" + a.Salesloft + "/_sim/stats"),
 			args: []string{"revstream-local", "sim", "salesloft", "--addr=" + a.Salesloft, "--seed=" + fmt.Sprint(src.Seed),
 				"--people=" + src.People, "--drift=" + strconv.FormatBool(src.Drift)},
-			env: []string{"SALESLOFT_API_KEY=" + salesloftKey}}, nil
+			env: []string{"SALESLOFT_CLIENT_ID=" + clientID, "SALESLOFT_CLIENT_SECRET=" + clientSecret, "SALESLOFT_REFRESH_TOKEN=" + refreshToken}}, nil
 	case ForecastProducer:
 		return s.service(name, "forecast-producer-addr", a.ForecastProducer), nil
 	case PeopleProducer:

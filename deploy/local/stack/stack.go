@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -192,7 +193,7 @@ func (s *Stack) Stop(ctx context.Context, names ...string) ([]string, error) {
 // standard error.
 func (s *Stack) Run(ctx context.Context, stdin, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.cfg.BinDir, program), args...)
-	cmd.Env = append(s.cfg.Environment(), "HTTP_ADDR=", "LOG_LEVEL=warn")
+	cmd.Env = append(s.cfg.Environment(), "HTTP_ADDR=", "LOG_LEVEL="+cmp.Or(s.cfg.LogLevel, "warn"))
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -50,6 +50,7 @@ func (t *Tour) Run(ctx context.Context) (Result, error) {
 		{"start broker, registry, ClickHouse and the two sources", t.begin},
 		{"full export: five quarters and all people", t.fullExport},
 		{"re-export: must add nothing", t.reExport},
+		{"a token that expires, a quota that is used up, a job that hangs", t.troubles},
 		{"updates that arrive out of order", t.outOfOrder},
 		{"a webhook and a poll of one change", t.webhookAndPoll},
 		{"a corrupt record, and one that fails validation", t.poison},

@@ -59,20 +59,24 @@ func (c *clariCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 
 type salesloftCommand struct {
 	Addr   string     `name:"addr" env:"SALESLOFT_ADDR" default:"127.0.0.1:8092" help:"Address of the API."`
-	APIKey secret.Ref `name:"salesloft-api-key" env:"SALESLOFT_API_KEY" required:"" placeholder:"SECRET" help:"Bearer token that requests must carry."`
-	Seed   uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
-	People string     `name:"people" env:"SIM_PEOPLE" default:"2000" placeholder:"N|FILE" help:"How many people to generate, or a file with a recorded answer of GET /v2/people to serve instead."`
-	Drift  bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some people every few seconds, with webhooks."`
-	Set    switches   `name:"set" placeholder:"NAME=VALUE" help:"Switch of the simulator, such as RetryAfter=true, TokenTTL=5s, ShuffleTies=true or ClientID=x (with ClientSecret and RefreshToken): the fields of salesloftest.Config. Repeat it for several."`
+	APIKey secret.Ref `name:"salesloft-api-key" env:"SALESLOFT_API_KEY" placeholder:"SECRET" help:"API key that requests may carry; it does not expire."`
+	Client struct {
+		ID           string     `name:"salesloft-client-id" env:"SALESLOFT_CLIENT_ID" placeholder:"ID" help:"OAuth client that may ask for tokens."`
+		Secret       secret.Ref `name:"salesloft-client-secret" env:"SALESLOFT_CLIENT_SECRET" placeholder:"SECRET" help:"The OAuth client's secret."`
+		RefreshToken secret.Ref `name:"salesloft-refresh-token" env:"SALESLOFT_REFRESH_TOKEN" placeholder:"SECRET" help:"The first refresh token; it is revoked when it is used."`
+	} `embed:""`
+	Seed   uint64   `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
+	People string   `name:"people" env:"SIM_PEOPLE" default:"2000" placeholder:"N|FILE" help:"How many people to generate, or a file with a recorded answer of GET /v2/people to serve instead."`
+	Drift  bool     `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some people every few seconds, with webhooks."`
+	Set    switches `name:"set" placeholder:"NAME=VALUE" help:"Switch of the simulator, such as RetryAfter=true, TokenTTL=5s, ShuffleTies=true or ClientID=x (with ClientSecret and RefreshToken): the fields of salesloftest.Config. Repeat it for several."`
 }
 
 func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
-	key, err := secret.Read(ctx, "SALESLOFT_API_KEY", c.APIKey)
-	if err != nil {
+	count, notANumber := strconv.Atoi(c.People)
+	cfg := salesloftest.Config{Seed: c.Seed, People: count, ClientID: c.Client.ID}
+	if err := c.credentials(ctx, &cfg); err != nil {
 		return err
 	}
-	count, notANumber := strconv.Atoi(c.People)
-	cfg := salesloftest.Config{Seed: c.Seed, People: count, APIKeys: []string{key}}
 	if err := c.Set.apply(&cfg); err != nil {
 		return err
 	}
@@ -92,6 +96,32 @@ func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
 		drift(rt, func() error { _, err := sim.Update(salesloftest.Change{Count: driftChanges}); return err })
 	}
 	return serve(ctx, rt, c.Addr, sim)
+}
+
+// credentials reads those that are set.
+func (c *salesloftCommand) credentials(ctx context.Context, cfg *salesloftest.Config) error {
+	var key string
+	for _, credential := range []struct {
+		name string
+		ref  secret.Ref
+		into *string
+	}{
+		{"SALESLOFT_API_KEY", c.APIKey, &key},
+		{"SALESLOFT_CLIENT_SECRET", c.Client.Secret, &cfg.ClientSecret},
+		{"SALESLOFT_REFRESH_TOKEN", c.Client.RefreshToken, &cfg.RefreshToken},
+	} {
+		if credential.ref == "" {
+			continue
+		}
+		var err error
+		if *credential.into, err = secret.Read(ctx, credential.name, credential.ref); err != nil {
+			return err
+		}
+	}
+	if key != "" {
+		cfg.APIKeys = []string{key}
+	}
+	return nil
 }
 
 func load(sim *salesloftest.Simulator, path string) error {
