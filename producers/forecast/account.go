@@ -128,7 +128,7 @@ func pastOf(j job, found findings, last past, failure error) past {
 		p.Period, p.Start, p.End, p.Before = cmp.Or(last.Period, p.Period), last.Start, last.End, last.Before
 	}
 	if p.Before == "" && p.Period != "" && found.received == "" { // a period that Clari does not know has none before it
-		p.Before, _ = previous(p.Period)
+		p.Before, _ = Previous(p.Period)
 	}
 	return p
 }

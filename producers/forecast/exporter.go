@@ -228,9 +228,12 @@ func (e *Exporter) cycle(ctx context.Context, c cycle) (failures []error, due ti
 	}
 	// A job that a process has left behind may be of what the cycle does not export.
 	if err := e.locked(ctx, func(ctx context.Context) error {
-		var err error
-		failures, err = e.resume(ctx, c)
-		return err
+		over, err := e.resume(ctx, c)
+		failed, ok := errors.AsType[*jobError](err)
+		if ok && !over.past.CycleAt.Equal(c.start) { // else exporting the forecast tells of it
+			failures = append(failures, failed)
+		}
+		return unlessOver(err)
 	}); err != nil {
 		return failures, due, err
 	}
@@ -282,7 +285,7 @@ func (e *Exporter) exportUnlessDone(ctx context.Context, c cycle, forecastID, as
 	done, err := look()
 	if !done && err == nil {
 		err = e.locked(ctx, func(ctx context.Context) error {
-			if _, err := e.resume(ctx, c); err != nil {
+			if _, err := e.resume(ctx, c); unlessOver(err) != nil {
 				return err
 			}
 			if done, err = look(); done || err != nil { // another process was faster
@@ -299,16 +302,28 @@ func (e *Exporter) exportUnlessDone(ctx context.Context, c cycle, forecastID, as
 	return last, err
 }
 
-// ExportPeriod exports one time period, whatever was exported before, and returns the account of the run. A run that failed has both
+// unlessOver is an error that does not concern a single run, which is over.
+func unlessOver(err error) error {
+	if _, ok := errors.AsType[*jobError](err); ok {
+		return nil
+	}
+	return err
+}
+
+// ExportPeriod exports one time period, the current one if period is empty, whatever was exported before, and returns the account of
+// the run. A run of the period that a process has left behind lately it finishes instead. A run that failed has both
 // an account and an error. The context's correlation ID is that of the run.
 func (e *Exporter) ExportPeriod(ctx context.Context, forecastID, period string) (run exportrun.ExportRun, err error) {
 	err = e.locked(ctx, func(ctx context.Context) error {
 		now := time.Now().UTC()
-		if _, err := e.resume(ctx, cycle{start: now}); err != nil {
+		over, err := e.resume(ctx, cycle{start: now})
+		if unlessOver(err) != nil {
 			return err
 		}
-		ended, err := e.export(ctx, now, forecastID, period)
-		run = ended.run
+		if p := over.past; p.ForecastID != forecastID || p.Period != period && period != "" || period == "" && !p.Current || !p.CycleAt.Equal(now) {
+			over, err = e.export(ctx, now, forecastID, period)
+		}
+		run = over.run
 		return err
 	})
 	return run, err

@@ -423,12 +423,12 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 func TestPreviousQuarter(t *testing.T) {
 	t.Parallel()
 	for of, want := range map[string]string{"2026_Q1": "2025_Q4", "2026_Q4": "2026_Q3", "2000_Q1": "1999_Q4"} {
-		got, err := previous(of)
+		got, err := Previous(of)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
 	for _, bad := range []string{"", "2026", "2026_Q5", "Q1_2026", "2026_Q1 "} {
-		_, err := previous(bad)
+		_, err := Previous(bad)
 		require.Error(t, err, bad)
 	}
 }

@@ -46,38 +46,30 @@ const (
 	maxJobs     = 4 // of one run: the first, and three for those that fail or take too long
 )
 
-// resume finishes the run that an earlier cycle, perhaps of another process, has left behind. If that is so young that this cycle
-// need not repeat it, it becomes one of this cycle's. failures tells of one that does not.
-func (e *Exporter) resume(ctx context.Context, c cycle) (failures []error, err error) {
+// resume finishes the run that an earlier cycle, perhaps of another process, has left behind, and returns its account if there was
+// one. If it is so young that this cycle need not repeat it, it becomes one of this cycle's.
+func (e *Exporter) resume(ctx context.Context, c cycle) (over ended, err error) {
 	var j job
 	if found, err := e.deps.State.Load(stateName, &j); err != nil || !found {
-		return nil, err
+		return ended{}, err
 	}
 	if j.ID == "" {
 		if j.ID, err = e.find(ctx, j); err != nil {
-			return nil, err
+			return ended{}, err
 		}
 		if j.ID == "" && j.Jobs == 0 { // Clari was never asked, or did not hear
-			return nil, e.deps.State.Save(ctx, stateName, nil)
+			return ended{}, e.deps.State.Save(ctx, stateName, nil)
 		}
 	}
 	e.logger.InfoContext(ctx, "resuming export job", "job_id", j.ID, "forecast_id", j.ForecastID, "requested_at", j.RequestedAt)
-	ours := time.Since(j.RequestedAt) <= e.cfg.Interval
-	if ours {
+	if time.Since(j.RequestedAt) <= e.cfg.Interval {
 		j.CycleAt = c.start
 	}
 	j.Attempts++
 	if err := e.deps.State.Save(ctx, stateName, j); err != nil {
-		return nil, err
+		return ended{}, err
 	}
-	_, err = e.run(ctx, j)
-	if failed, ok := errors.AsType[*jobError](err); ok {
-		if !ours {
-			failures = append(failures, failed)
-		}
-		return failures, nil
-	}
-	return nil, err
+	return e.run(ctx, j)
 }
 
 // export runs one time period from the request to its account.

@@ -43,7 +43,7 @@ func periodBefore(period clari.TimePeriod, listed []clari.TimePeriod) string {
 			return p.ID
 		}
 	}
-	id, err := previous(period.ID)
+	id, err := Previous(period.ID)
 	if err != nil {
 		return "" // who needs it says so
 	}
@@ -73,8 +73,8 @@ func adjoin(end, start string) adjacency {
 
 var quarter = regexp.MustCompile(`^(\d{4})_Q([1-4])$`)
 
-// previous is the quarter before one: 2025_Q4 for 2026_Q1. A fiscal year has four of them, wherever it begins.
-func previous(period string) (string, error) {
+// Previous is the quarter before one: 2025_Q4 for 2026_Q1. A fiscal year has four of them, wherever it begins.
+func Previous(period string) (string, error) {
 	m := quarter.FindStringSubmatch(period)
 	if m == nil {
 		return "", fmt.Errorf("time period %q is not of the form 2026_Q1", period)
