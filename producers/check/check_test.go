@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,9 +76,21 @@ type program struct {
 	Interval time.Duration `name:"interval" env:"CHECK_TEST_INTERVAL" default:"1m"`
 	Scheme   string        `name:"scheme" env:"CHECK_TEST_SCHEME" enum:"a,b" default:"a"`
 
-	Run   struct{} `cmd:"" default:"1"`
-	Check Command  `cmd:""`
+	Run   struct{}     `cmd:"" default:"1"`
+	Check checkCommand `cmd:""`
 }
+
+type checkCommand struct {
+	Command Command `embed:""`
+	Wrong   wrong   `embed:""`
+}
+
+// wrong is settings that kong would end the process for.
+type wrong struct {
+	Other string `name:"other"`
+}
+
+func (wrong) Validate() error { return errors.New("these settings are wrong") }
 
 // checkSettings parses a check's command line, and runs the checks of the settings.
 func checkSettings(t *testing.T, args ...string) (program, string) {
@@ -88,9 +101,9 @@ func checkSettings(t *testing.T, args ...string) (program, string) {
 	_, err = parser.Parse(append([]string{"check"}, args...))
 	require.NoError(t, err, "a setting has ended the process")
 	report := Run(t.Context(), []Check{
-		p.Check.Secret("API Key Set", "CHECK_TEST_KEY", p.Key, nil),
-		p.Check.Given("Brokers Set", "CHECK_TEST_BROKERS", len(p.Brokers) > 0),
-		p.Check.Valid(func() error { return nil }),
+		p.Check.Command.Secret("API Key Set", "CHECK_TEST_KEY", p.Key),
+		p.Check.Command.Given("Brokers Set", "CHECK_TEST_BROKERS", len(p.Brokers) > 0),
+		p.Check.Command.Valid(func() error { return nil }),
 	})
 	return p, lines(t, report)
 }
@@ -127,7 +140,7 @@ func TestSettingsThatAreMissingOrWrongAreLines(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("hunter2\n"), 0o600))
 	p, out = checkSettings(t, "--json")
 	require.Contains(t, out, "[PASS] API Key Set: Set")
-	require.True(t, p.Check.JSON)
+	require.True(t, p.Check.Command.JSON)
 }
 
 // TestServiceStillRequiresWhatTheCheckDoesWithout: the check must not make the service start without its settings.

@@ -129,7 +129,7 @@ func TestRegistryTakesTheSchemas(t *testing.T) {
 	require.NoError(t, err)
 	check := func(address string, register bool) string {
 		return lines(t, Run(t.Context(), nil, Registry(RegistryConfig{
-			Open: func() (*wire.Registry, error) { return wire.NewRegistry(address) }, Register: register,
+			URL: secret.Ref(address), Register: register,
 			Topics: []string{schemas.ForecastTopic, schemas.ExportRunsTopic},
 		})))
 	}

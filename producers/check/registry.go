@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -14,18 +15,21 @@ const registryName = "Schema Registry"
 
 // RegistryConfig is what a producer needs of the schema registry.
 type RegistryConfig struct {
-	Needs    []string                       // checks that the registry's settings are there
-	Open     func() (*wire.Registry, error) // does no I/O
-	Register bool                           // the producer registers what is missing
-	Topics   []string                       // whose schemas it writes with
+	Needs    []string   // checks that the registry's settings are there
+	URL      secret.Ref // of the registry
+	Register bool       // the producer registers what is missing
+	Topics   []string   // whose schemas it writes with
 }
 
 // Registry checks the registry, and that it takes the schemas that are built in. It registers nothing.
 func Registry(cfg RegistryConfig) []Check {
 	var registry *wire.Registry
 	checks := []Check{{Name: registryName, Needs: cfg.Needs, Run: func(ctx context.Context) Result {
-		var err error
-		if registry, err = cfg.Open(); err != nil {
+		url, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", cfg.URL)
+		if err == nil {
+			registry, err = wire.NewRegistry(url)
+		}
+		if err != nil {
 			return failed("set SCHEMA_REGISTRY_URL to http://host:8081 or http://user:password@host:8081", "%v", err)
 		}
 		start := time.Now()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/revstream/revstream/pipeline/secret"
 	"github.com/revstream/revstream/producers/salesloft"
 )
 
@@ -22,12 +23,10 @@ type SalesloftConfig struct {
 	HTTP    *http.Client
 	// Open makes the client, which the caller closes. With a refresh token that reads the producer's state.
 	Open func(ctx context.Context) (*salesloft.Client, error)
-	// EventTypes and CallbackURL are what deliveries are subscribed with; WebhookSecret says whether they can be verified, by
-	// a secret that Secret returns.
+	// What deliveries are subscribed with.
 	EventTypes    []string
 	CallbackURL   string
-	WebhookSecret bool
-	Secret        func() string
+	WebhookSecret secret.Ref
 }
 
 // Salesloft checks the API, the credentials and their scopes, what is left of the budget, and the webhooks.
@@ -125,20 +124,27 @@ func scope(name string, err error) Result {
 }
 
 func (c *salesloftChecks) receiver(context.Context) Result {
-	if !c.cfg.WebhookSecret {
+	if c.cfg.WebhookSecret == "" {
 		return warned("OFF: SALESLOFT_WEBHOOK_SECRET is not set; changes come by polling alone")
 	}
 	return passed("On: SALESLOFT_WEBHOOK_SECRET is set")
 }
 
-func (c *salesloftChecks) subscribed(context.Context) Result {
+func (c *salesloftChecks) subscribed(ctx context.Context) Result {
 	const way = "run `people-producer webhooks sync`"
 	if c.cfg.CallbackURL == "" {
 		return warned("UNVERIFIED: SALESLOFT_WEBHOOK_CALLBACK_URL is not set; the team has %d subscriptions", len(c.subs))
 	}
+	token := ""
+	if c.cfg.WebhookSecret != "" {
+		var err error
+		if token, err = secret.Read(ctx, "SALESLOFT_WEBHOOK_SECRET", c.cfg.WebhookSecret); err != nil {
+			return failed("set it right", "%v", err)
+		}
+	}
 	var problems []string
 	for _, eventType := range c.cfg.EventTypes {
-		if problem := c.missing(eventType); problem != "" {
+		if problem := c.missing(eventType, token); problem != "" {
 			problems = append(problems, problem)
 		}
 	}
@@ -149,7 +155,7 @@ func (c *salesloftChecks) subscribed(context.Context) Result {
 }
 
 // missing says what keeps deliveries of an event type from coming, or "". One good subscription is enough.
-func (c *salesloftChecks) missing(eventType string) string {
+func (c *salesloftChecks) missing(eventType, token string) string {
 	problem := eventType + " is not subscribed"
 	for _, s := range c.subs {
 		switch {
@@ -157,7 +163,7 @@ func (c *salesloftChecks) missing(eventType string) string {
 			continue
 		case !s.Enabled:
 			problem = eventType + " is disabled"
-		case s.CallbackToken != "" && c.cfg.Secret != nil && s.CallbackToken != c.cfg.Secret():
+		case s.CallbackToken != "" && token != "" && s.CallbackToken != token:
 			problem = eventType + " is signed with another secret"
 		default:
 			return ""

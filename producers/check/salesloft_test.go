@@ -113,7 +113,7 @@ func TestSalesloftWebhooksAreComparedWithWhatIsWanted(t *testing.T) {
 	t.Parallel()
 	p := newPeople(t, salesloftest.Config{})
 	webhooks := func(c *SalesloftConfig) {
-		c.CallbackURL, c.WebhookSecret, c.Secret = callback, true, func() string { return "s3cr3t" }
+		c.CallbackURL, c.WebhookSecret = callback, "s3cr3t"
 	}
 	out := p.check(key(testKey), nil)
 	require.Contains(t, out, "[WARN] Webhook Receiver: OFF: ")

@@ -26,7 +26,7 @@ type Command struct {
 
 // BeforeReset is kong's hook before it reads the settings. A check has to run with settings that are missing or wrong, and to
 // say so in its own lines; kong would end the process. So nothing is required, and a value that cannot be read is
-// remembered and left out. A check that runs beside the service takes none of its ports either.
+// remembered and left out. Nor does a check serve metrics where the service does, by whose side it may run.
 func (c *Command) BeforeReset(ctx *kong.Context) error {
 	c.invalid = map[string]error{}
 	for _, flag := range ctx.Flags() {
@@ -39,6 +39,17 @@ func (c *Command) BeforeReset(ctx *kong.Context) error {
 				c.invalid[name] = err
 				flag.Envs, flag.Tag.Envs = nil, nil
 			}
+		}
+	}
+	return nil
+}
+
+// BeforeApply is kong's hook before it validates the settings by the methods of their types, which it finds by way of the
+// Target: see Valid.
+func (c *Command) BeforeApply(ctx *kong.Context) error {
+	for _, path := range ctx.Path {
+		if node := path.Node(); node != nil {
+			node.Target = reflect.ValueOf(&struct{}{}).Elem()
 		}
 	}
 	return nil
@@ -90,9 +101,8 @@ func (c *Command) Given(name, variable string, given bool) Check {
 	}}
 }
 
-// Secret is a check that a secret can be had, which it does not show. got, if not nil, is given the secret, which the caller
-// closes.
-func (c *Command) Secret(name, variable string, ref secret.Ref, got func(*secret.Value)) Check {
+// Secret is a check that a secret can be had, which it does not show.
+func (c *Command) Secret(name, variable string, ref secret.Ref) Check {
 	return Check{Name: name, Run: func(ctx context.Context) Result {
 		if err := c.take(variable); err != nil {
 			return failed("set it right", "%v", err)
@@ -101,18 +111,13 @@ func (c *Command) Secret(name, variable string, ref secret.Ref, got func(*secret
 		if ref == "" {
 			return failed(way, "MISSING")
 		}
-		value, err := secret.Open(ctx, variable, ref)
+		_, err := secret.Read(ctx, variable, ref)
 		switch {
 		case errors.Is(err, secret.ErrMissing):
 			return failed(way, "EMPTY: %v", err)
 		case err != nil:
 			return failed("make the reference right, or let this process read what it refers to", "%v", err)
 		}
-		if got == nil {
-			_ = value.Close() // it was read: nothing hangs on it
-			return passed("Set")
-		}
-		got(value)
 		return passed("Set")
 	}}
 }

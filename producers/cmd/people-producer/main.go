@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -17,6 +18,7 @@ type settings struct {
 
 	Run      runCommand      `cmd:"" default:"withargs" help:"Poll for changes and receive webhooks, until stopped: what happens without a command."`
 	Webhooks webhooksCommand `cmd:"" help:"Look after the subscriptions to webhooks."`
+	Check    checkCommand    `cmd:"" help:"Check what must be right before going live, and say what to do about the rest."`
 }
 
 func main() {
@@ -44,6 +46,9 @@ func kafkaOnDemand(k *kong.Kong) error {
 func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
 	if command, ok := strings.CutPrefix(rt.Command, "webhooks "); ok {
 		return s.Webhooks.run(ctx, rt, command)
+	}
+	if rt.Command == "check" {
+		return s.Check.run(ctx, rt, os.Stdout)
 	}
 	return s.Run.start(ctx, rt)
 }

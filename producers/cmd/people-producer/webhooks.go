@@ -63,7 +63,7 @@ func (c *webhooksCommand) run(ctx context.Context, rt *daemon.Runtime, command s
 	if c.Salesloft.SharesGrant() {
 		kafka, err := openKafka(c.Kafka, rt)
 		if err != nil {
-			return fmt.Errorf("the grant of SALESLOFT_REFRESH_TOKEN is kept in the producer's state: %w", err)
+			return fmt.Errorf("Salesloft's grant is kept in the producer's state: %w", err)
 		}
 		store, err := state.Open(ctx, kafka, name)
 		if err != nil {

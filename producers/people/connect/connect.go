@@ -65,8 +65,9 @@ func (cfg Config) budget(background bool) salesloft.BudgetConfig {
 	return salesloft.BudgetConfig{PerMinute: cfg.BudgetPerMinute, Share: cfg.BudgetShare, Background: background}
 }
 
-// SharesGrant says that the credentials are of no use without the producer's state, where their grant is.
-func (cfg Config) SharesGrant() bool { return cfg.RefreshToken != "" }
+// SharesGrant says that the grant of the credentials is in the producer's state: with a refresh token in any case, and for a
+// client of its own if there is a keeper.
+func (cfg Config) SharesGrant() bool { return cfg.APIKey == "" && cfg.KeeperURL != "" }
 
 // Connection is a client with what belongs to it.
 type Connection struct {
@@ -80,7 +81,7 @@ type Connection struct {
 	tokens people.Tokens
 }
 
-// Open opens the credentials, which it follows until the process stops. With SharesGrant, or a keeper, Keep must be called
+// Open opens the credentials, which it follows until the process stops. With SharesGrant, Keep must be called
 // before the first request.
 func Open(ctx context.Context, cfg Config, rt *daemon.Runtime) (*Connection, error) {
 	c := &Connection{rt: rt, api: salesloft.Config{
