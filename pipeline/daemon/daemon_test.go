@@ -180,7 +180,7 @@ func TestServesAndStopsInOrder(t *testing.T) {
 	require.JSONEq(t, `{"status":"healthy","clari":{"status":"healthy","connected":true,"latency_ms":12},"sink":{"status":"healthy"},"slow":{"status":"healthy"}}`, body)
 	code, body = get(t, addr, "/metrics")
 	require.Equal(t, 200, code)
-	for _, metric := range []string{`revstream_build_info{`, "go_goroutines", "process_resident_memory_bytes"} {
+	for _, metric := range []string{`revstream_build_info{`, `revstream_check_healthy{check="sink"} 1`, "go_goroutines", "process_resident_memory_bytes"} {
 		require.Contains(t, body, metric)
 	}
 	code, _ = get(t, addr, "/debug/pprof/")
@@ -210,6 +210,10 @@ func TestReadinessTellsWhatIsDegraded(t *testing.T) {
 		"problems":["sink is degraded: sink unavailable","slow is degraded: the check timed out"]}`, body)
 	code, _ = get(t, addr, "/healthz")
 	require.Equal(t, 200, code, "a process that waits for its sink must not be restarted")
+	code, body = get(t, addr, "/metrics")
+	require.Equal(t, 200, code)
+	require.Contains(t, body, `revstream_check_healthy{check="clari"} 1`)
+	require.Contains(t, body, `revstream_check_healthy{check="sink"} 0`)
 	code, _ = get(t, addr, "/debug/pprof/")
 	require.Equal(t, 200, code)
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))

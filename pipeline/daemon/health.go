@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Check reports whether a part of the process works: an error if not, and details to show either way. It must obey
@@ -41,6 +43,7 @@ type health struct {
 type report struct {
 	healthy bool
 	body    map[string]any
+	checks  map[string]error // by name; nil is healthy
 }
 
 func newHealth() *health {
@@ -70,6 +73,23 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(result.body) // the prober has gone away
 }
 
+var checkHealthy = prometheus.NewDesc("revstream_check_healthy", "1 where a check of /readyz is healthy, 0 where it is degraded.", []string{"check"}, nil)
+
+// Describe implements prometheus.Collector.
+func (*health) Describe(descs chan<- *prometheus.Desc) { descs <- checkHealthy }
+
+// Collect implements prometheus.Collector: a scrape finds out what /readyz would say at that moment, so that an alert needs no
+// prober. A process that starts or stops has no checks.
+func (h *health) Collect(metrics chan<- prometheus.Metric) {
+	for name, err := range h.run(context.Background()).checks { //nolint:forbidigo // a scrape has no context; each check has its timeout
+		healthy := 1.0
+		if err != nil {
+			healthy = 0
+		}
+		metrics <- prometheus.MustNewConstMetric(checkHealthy, prometheus.GaugeValue, healthy, name)
+	}
+}
+
 func (h *health) run(ctx context.Context) report {
 	h.mu.Lock()
 	phase, checks := h.phase, maps.Clone(h.checks)
@@ -88,7 +108,7 @@ func (h *health) run(ctx context.Context) report {
 }
 
 func runChecks(ctx context.Context, checks map[string]Check) report {
-	result := report{healthy: true, body: map[string]any{"status": "healthy"}}
+	result := report{healthy: true, body: map[string]any{"status": "healthy"}, checks: map[string]error{}}
 	var (
 		mu       sync.Mutex
 		wg       sync.WaitGroup
@@ -99,7 +119,7 @@ func runChecks(ctx context.Context, checks map[string]Check) report {
 			details, err := runCheck(ctx, check)
 			mu.Lock()
 			defer mu.Unlock()
-			result.body[name] = details
+			result.body[name], result.checks[name] = details, err
 			if err != nil {
 				result.healthy, result.body["status"] = false, "degraded"
 				problems = append(problems, name+" is degraded: "+oneLine(err))

@@ -60,6 +60,7 @@ func newRuntime(name, command string, cfg Config, stderr io.Writer) *Runtime {
 	}
 	rt.live.Store(1)
 	rt.Registry.MustRegister(
+		rt.health,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
