@@ -87,23 +87,22 @@ func (tm *team) for10Minutes(t *testing.T, client *salesloft.Client) int {
 // go test ./salesloft -run TestFullSyncKeepsToTheBudget -sync-people 1000000
 func TestFullSyncKeepsToTheBudget(t *testing.T) {
 	t.Parallel()
-	n := *syncPeople
 	begin := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	var recorded bytes.Buffer
-	recorded.WriteString(`{"data":[`)
-	for i := range n {
-		if i > 0 {
-			recorded.WriteByte(',')
-		}
-		at := begin.Add(time.Duration(i/3) * 17 * time.Millisecond).Format("2006-01-02T15:04:05.000000Z07:00") // ties of three
-		fmt.Fprintf(&recorded, `{"id":%d,"updated_at":"%s","created_at":"%s"}`, i+1, at, at)
-	}
-	recorded.WriteString(`]}`)
-	for _, fromFirst := range []bool{false, true} {
-		t.Run(fmt.Sprintf("minute from first request %t", fromFirst), func(t *testing.T) {
+	for n, fromFirst := range map[int]bool{*syncPeople: false, *syncPeople / 5: true} {
+		t.Run(fmt.Sprintf("%d people, minute from first request %t", n, fromFirst), func(t *testing.T) {
 			t.Parallel()
+			var recorded bytes.Buffer
+			recorded.WriteString(`{"data":[`)
+			for i := range n {
+				if i > 0 {
+					recorded.WriteByte(',')
+				}
+				at := begin.Add(time.Duration(i/3) * 17 * time.Millisecond) // ties of three
+				writePerson(&recorded, i+1, at, at)
+			}
+			recorded.WriteString(`]}`)
 			tm := newTeam(t, salesloftest.Config{MinuteFromFirst: fromFirst})
-			require.NoError(t, tm.sim.LoadRecorded(bytes.NewReader(recorded.Bytes())))
+			require.NoError(t, tm.sim.LoadRecorded(&recorded))
 			reg := prometheus.NewRegistry()
 			client := tm.client(t, salesloft.BudgetConfig{Share: 0.5}, reg)
 			begun := tm.clock.now()
@@ -126,7 +125,7 @@ func TestFullSyncKeepsToTheBudget(t *testing.T) {
 			require.LessOrEqual(t, took, time.Duration(tm.ours)*time.Minute/300+time.Second)
 			require.Greater(t, took, time.Duration(tm.ours/300)*time.Minute-time.Second, "no more than the share in any minute")
 			require.InDelta(t, tm.ours, metric(t, reg, "revstream_salesloft_points_total"), 0)
-			require.Positive(t, metric(t, reg, "revstream_salesloft_budget_wait_seconds_total"))
+			require.Equal(t, tm.ours > 300, metric(t, reg, "revstream_salesloft_budget_wait_seconds_total") > 0)
 		})
 	}
 }
@@ -149,10 +148,10 @@ func metric(t *testing.T, reg *prometheus.Registry, name string) float64 {
 // Whichever way minutes are counted, the client waits for their turn and is never refused, and it gets its part.
 func TestOthersUseUpTheBudget(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(40) {
+	for seed := range uint64(16) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // test data
+			random := rand.New(rand.NewPCG(seed, 1))
 			tm := newTeam(t, salesloftest.Config{MinuteFromFirst: seed%2 == 0})
 			client := tm.client(t, salesloft.BudgetConfig{Share: 1}, nil)
 			next := tm.clock.now().Add(time.Duration(random.IntN(90)) * time.Second)

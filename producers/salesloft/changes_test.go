@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/revstream/revstream/producers/chaos"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
 )
@@ -281,4 +282,63 @@ func requireListOrder(t *testing.T, client *salesloft.Client, name string) {
 		last = err
 	}
 	require.ErrorIs(t, last, salesloft.ErrListOrder, name)
+}
+
+// TestClockThatStepsBack: a record that is stamped with a time the walk has passed already is found by the next walk, if that
+// looks back as far as the clock was off.
+func TestClockThatStepsBack(t *testing.T) {
+	t.Parallel()
+	sim := newSim(t, salesloftest.Config{Seed: 5, People: 200, TieRun: 3})
+	client := newClient(t, sim, salesloft.Config{PageSize: 10})
+	const overlap = 5 * time.Minute
+	var behind []int64
+	var end time.Time
+	got := collect(t, client, time.Time{}, time.Time{}, func(batch int) {
+		if batch != 19 { // near the end
+			return
+		}
+		changed, err := sim.Update(salesloftest.Change{Count: 1})
+		require.NoError(t, err)
+		end = sim.Stats().MaxUpdatedAt
+		behind, err = sim.Update(salesloftest.Change{Count: 7, UpdatedAt: end.Add(-overlap + time.Second)})
+		require.NoError(t, err)
+		behind = slices.DeleteFunc(behind, func(id int64) bool { return id == changed[0] })
+		_, err = sim.Create(salesloftest.Change{Count: 2, UpdatedAt: end.Add(-overlap)})
+		require.NoError(t, err)
+	})
+	require.NotEmpty(t, behind)
+	for v := range collect(t, client, newest(got).Add(-overlap), time.Time{}, nil) {
+		got[v]++
+	}
+	for v := range current(t, sim) {
+		require.Positive(t, got[v], "person %d", v.id)
+	}
+}
+
+// TestChangesThroughAFailingNetwork goes on from the last cursor whenever a walk fails.
+func TestChangesThroughAFailingNetwork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 5, People: 2000, TieRun: 30})
+	client, _ := w.throughTransport(t, salesloft.Config{PageSize: 10})
+	require.NoError(t, w.Chaos(chaos.Config{
+		Unauthorized: 0.05, RateLimited: 0.05, ServerError: 0.05, Reset: 0.05, Stall: 0.01, HalfBody: 0.05, WrongType: 0.05, HTML: 0.05,
+		StallFor: time.Minute, RetryAfter: chaos.RetryAfterNone, Seed: 9,
+	}))
+	got := map[version]bool{}
+	var cursor time.Time
+	walks := 0
+	for failed := true; failed; walks++ {
+		failed = false
+		for batch, err := range client.Changes(t.Context(), cursor, time.Time{}) {
+			cursor = batch.Cursor
+			failed = failed || err != nil
+			for _, person := range batch.People {
+				got[version{person.ID, person.UpdatedAt.UnixMicro()}] = true
+			}
+		}
+		require.Less(t, walks, 20, "most of it is mended without the walk's noticing")
+	}
+	require.Equal(t, current(t, w.Simulator), got)
+	require.Greater(t, len(w.Stats().Chaos), 6)
+	t.Logf("%d walks, %v", walks, w.Stats().Chaos)
 }

@@ -1,8 +1,10 @@
 package salesloft_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -55,19 +57,38 @@ func connect(t *testing.T, pageSize int, handler http.Handler) (*salesloft.Clien
 	return client, text
 }
 
-// burst adds people who have one updated_at between others: with creations at that time too, or spread over the past.
-func burst(t *testing.T, sim *salesloftest.Simulator, n int, sameCreation bool) {
+// newBurst is a simulator of people who have little but n of them one updated_at, between others: with creations at one time
+// too, or spread over the past.
+func newBurst(t *testing.T, cfg salesloftest.Config, n int, sameCreation bool) *salesloftest.Simulator {
 	t.Helper()
+	sim := newSim(t, cfg)
 	at := time.Date(2025, 1, 2, 3, 4, 5, 678_901_000, time.UTC)
-	if sameCreation {
-		_, err := sim.Create(salesloftest.Change{Count: n, UpdatedAt: at})
-		require.NoError(t, err)
-	} else {
-		_, err := sim.Update(salesloftest.Change{Count: n, UpdatedAt: at})
-		require.NoError(t, err)
+	var text bytes.Buffer
+	text.WriteString(`{"data":[`)
+	for i := range n + 35 {
+		updated, created := at, at
+		switch {
+		case i < 20:
+			updated = at.Add(time.Duration(i-20) * time.Second)
+		case i >= n+20:
+			updated = at.Add(time.Duration(i) * time.Second)
+		}
+		if !sameCreation {
+			created = at.Add(-time.Duration(i*7919%n/3) * time.Second) // in another order than the IDs, in threes
+		}
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		writePerson(&text, i+1, updated, created)
 	}
-	_, err := sim.Create(salesloftest.Change{Count: 15, UpdatedAt: at.Add(time.Second)})
-	require.NoError(t, err)
+	text.WriteString(`]}`)
+	require.NoError(t, sim.LoadRecorded(&text))
+	return sim
+}
+
+func writePerson(w io.Writer, id int, updated, created time.Time) {
+	const layout = "2006-01-02T15:04:05.000000Z07:00"
+	_, _ = fmt.Fprintf(w, `{"id":%d,"updated_at":"%s","created_at":"%s"}`, id, updated.Format(layout), created.Format(layout))
 }
 
 // A page of 10 makes 1,000 records what 10,000 are with a page of 100: as many as cheap pages hold.
@@ -97,13 +118,7 @@ func TestBurstsLargerThanTheCheapPages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := test.sim
-			cfg.Seed, cfg.People = 6, 20
-			if !test.sameCreation {
-				cfg.People += test.burst
-			}
-			sim := newSim(t, cfg)
-			burst(t, sim, test.burst, test.sameCreation)
+			sim := newBurst(t, test.sim, test.burst, test.sameCreation)
 			s := &spy{Simulator: sim, before: func(_ int, query url.Values) {
 				if test.noCount {
 					query.Del("include_paging_counts")
@@ -140,10 +155,7 @@ func TestBurstThatChangesWhileItIsListed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := test.sim
-			cfg.Seed, cfg.People = 6, 1920
-			sim := newSim(t, cfg)
-			burst(t, sim, 1900, test.sameCreation)
+			sim := newBurst(t, test.sim, 1900, test.sameCreation)
 			s := &spy{Simulator: sim}
 			s.before = func(n int, _ url.Values) {
 				if n%7 == 0 && n < 400 {
@@ -169,8 +181,7 @@ func TestBurstThatChangesWhileItIsListed(t *testing.T) {
 // TestBurstWithPeopleWithoutACreation: no bound of created_at selects them, so that a scan along it passes them by.
 func TestBurstWithPeopleWithoutACreation(t *testing.T) {
 	t.Parallel()
-	sim := newSim(t, salesloftest.Config{Seed: 6, People: 1120})
-	burst(t, sim, 1100, false)
+	sim := newBurst(t, salesloftest.Config{}, 1100, false)
 	hidden := map[int64]bool{}
 	client, _ := connect(t, 10, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		recorder := httptest.NewRecorder()

@@ -3,6 +3,7 @@ package salesloft_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
 )
@@ -133,6 +135,27 @@ func (w *world) advance(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)
+}
+
+// throughTransport is a client with the transport that the producers have, which gives up sooner.
+func (w *world) throughTransport(t *testing.T, cfg salesloft.Config) (*salesloft.Client, fmt.Stringer) {
+	t.Helper()
+	base, httpClient := listen(t, w)
+	logger, text := logText()
+	patience := resilience.Backoff{Base: time.Millisecond, Max: 2 * time.Millisecond, Jitter: -1}
+	httpClient.Transport = resilience.NewTransport(resilience.TransportConfig{
+		Backoff: patience, HeaderTimeout: time.Second, StallTimeout: time.Second, BreakerFailures: 1000,
+	}, logger, httpClient.Transport)
+	cfg.BaseURL, cfg.TokenURL, cfg.Backoff = base+"/v2", base+"/oauth/token", patience
+	cfg.ClientID, cfg.ClientSecret, cfg.RefreshToken, cfg.TokenStore = w.cfg.ClientID, w.cfg.ClientSecret, w.cfg.RefreshToken, w.store
+	cfg.Budget, cfg.Sleep = salesloft.BudgetConfig{PerMinute: 1_000_000, Share: 1}, func(ctx context.Context, _ time.Duration) error {
+		w.advance(time.Minute + time.Second)
+		return ctx.Err()
+	}
+	cfg.Now = w.clock
+	client, err := salesloft.New(cfg, logger, httpClient)
+	require.NoError(t, err)
+	return client, text
 }
 
 func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
