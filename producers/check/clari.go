@@ -25,7 +25,7 @@ type ClariConfig struct {
 	Needs       []string // checks that the settings are there
 	BaseURL     string
 	HTTP        *http.Client
-	Open        func() (*clari.Client, error) // does no I/O
+	Open        func(ctx context.Context) (*clari.Client, error)
 	ForecastIDs []string
 	Quarters    int
 	Interval    time.Duration // between two cycles, of a job for each forecast and quarter
@@ -76,7 +76,7 @@ func (c *clariChecks) probe() string {
 
 func (c *clariChecks) access(ctx context.Context) Result {
 	var err error
-	if c.client, err = c.cfg.Open(); err != nil {
+	if c.client, err = c.cfg.Open(ctx); err != nil {
 		return failed("set it right", "%v", err)
 	}
 	if c.v1() {
@@ -88,8 +88,8 @@ func (c *clariChecks) access(ctx context.Context) Result {
 	switch {
 	case err == nil:
 		return passed("Valid")
-	case errors.Is(err, clari.ErrUnauthorized) && answer != nil && expired(answer.Message):
-		return failed("make a new key in Clari and set CLARI_API_KEY to it", "EXPIRED: %v", answer)
+	case errors.Is(err, clari.ErrKeyExpired):
+		return failed("make a new key in Clari and set CLARI_API_KEY to it", "EXPIRED: %v", err)
 	case errors.Is(err, clari.ErrUnauthorized):
 		return failed("set CLARI_API_KEY to a valid key; CLARI_AUTH_SCHEME says how it is sent", "REFUSED: wrong or revoked: %v", err)
 	case errors.Is(err, clari.ErrNoOptIn), answer != nil && answer.Status == http.StatusForbidden:

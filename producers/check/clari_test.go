@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +41,7 @@ func (s source) check(t *testing.T, key string, change func(*ClariConfig)) strin
 	if change != nil {
 		change(&cfg)
 	}
-	cfg.Open = func() (*clari.Client, error) {
+	cfg.Open = func(context.Context) (*clari.Client, error) {
 		return clari.New(clari.Config{BaseURL: cfg.BaseURL, APIKey: func() string { return key }}, slog.New(slog.DiscardHandler), s.pool)
 	}
 	out := lines(t, Run(t.Context(), nil, Clari(cfg)))

@@ -7,14 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 )
 
 // ForecastTypes lists the IDs of the forecasts that the key may see (GET /forecast/types). Version 1 of the API is said to
 // have this list, and nothing says what it looks like: IDs or objects with one are accepted, bare or in an envelope.
 func (c *Client) ForecastTypes(ctx context.Context) ([]string, error) {
 	var raw json.RawMessage
-	if err := c.call(ctx, http.MethodGet, "/forecast/types", nil, &raw); err != nil {
+	if err := c.read(ctx, "/forecast/types", &raw); err != nil {
 		return nil, fmt.Errorf("listing forecast types: %w", err)
 	}
 	var envelope struct{ ForecastTypes, Types, Forecasts, Data json.RawMessage }

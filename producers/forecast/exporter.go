@@ -43,6 +43,9 @@ type Config struct {
 	Publish string `name:"publish" env:"CLARI_PUBLISH" enum:"changed,all" default:"changed" help:"What of an export to publish: what has changed, or all; what stands on the topic already then comes once more as the event it is." group:"Clari"`
 }
 
+// LockName is that of the lock under which export jobs are run.
+const LockName = "export"
+
 // Values of Config.Publish.
 const (
 	PublishChanged = "changed"
@@ -331,7 +334,7 @@ func (e *Exporter) ExportPeriod(ctx context.Context, forecastID, period string) 
 
 // locked runs do as the one process that exports, knowing what others have done before it.
 func (e *Exporter) locked(ctx context.Context, do func(context.Context) error) error {
-	lock, err := e.deps.State.Lock(ctx, "export")
+	lock, err := e.deps.State.Lock(ctx, LockName)
 	if err != nil {
 		return err
 	}

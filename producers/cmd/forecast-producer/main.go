@@ -21,7 +21,8 @@ const memoryLimit = 90 << 20
 type settings struct {
 	daemon.Config
 
-	Run runCommand `cmd:"" default:"withargs" help:"Export and publish, until stopped: what happens without a command."`
+	Run   runCommand   `cmd:"" default:"withargs" help:"Export and publish, until stopped: what happens without a command."`
+	Check checkCommand `cmd:"" help:"Check what must be right before going live, and say what to do about the rest."`
 }
 
 func main() {
@@ -37,4 +38,9 @@ func options() []kong.Option {
 	return []kong.Option{kong.Vars{"http_addr": "127.0.0.1:8101"}}
 }
 
-func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error { return s.Run.start(ctx, rt) }
+func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
+	if rt.Command == "check" {
+		return s.Check.run(ctx, rt, os.Stdout)
+	}
+	return s.Run.start(ctx, rt)
+}
