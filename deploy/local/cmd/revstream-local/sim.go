@@ -35,10 +35,19 @@ type clariCommand struct {
 	Seed   uint64     `name:"seed" env:"SIM_SEED" default:"1" help:"Seed of the data."`
 	Users  int        `name:"users" env:"SIM_USERS" default:"50" help:"Users; each has forecasts in every field, week and quarter."`
 	Drift  bool       `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some entries every few seconds."`
-	Set    switches   `name:"set" placeholder:"NAME=VALUE" help:"Switch of the simulator, such as BearerAuth=true, FlatJobs=true, RejectCRM=true, MonthlyQuota=30 or StartedFor=5s: the fields of claritest.Config. Repeat it for several."`
+	Set    switches   `name:"set" placeholder:"NAME=VALUE" help:"Switch of the simulator, such as BearerAuth=true, FlatJobs=true, RejectCRM=true, MonthlyQuota=30, StartedFor=5s or Chaos={\"HTML\":0.1}: the fields of claritest.Config. Repeat it for several."`
+
+	Recording string `name:"recording" type:"existingdir" placeholder:"DIR" help:"Answer from what a producer wrote to its HTTP_RECORD_DIR; the other settings do not count then."`
 }
 
 func (c *clariCommand) run(ctx context.Context, rt *daemon.Runtime) error {
+	if c.Recording != "" {
+		replay, err := claritest.LoadRecording(c.Recording)
+		if err != nil {
+			return fmt.Errorf("--recording: %w", err)
+		}
+		return serve(ctx, rt, c.Addr, replay)
+	}
 	key, err := secret.Read(ctx, "CLARI_API_KEY", c.APIKey)
 	if err != nil {
 		return err
@@ -69,9 +78,18 @@ type salesloftCommand struct {
 	People string   `name:"people" env:"SIM_PEOPLE" default:"2000" placeholder:"N|FILE" help:"How many people to generate, or a file with a recorded answer of GET /v2/people to serve instead."`
 	Drift  bool     `name:"drift" env:"SIM_DRIFT" default:"true" negatable:"" help:"Change some people every few seconds, with webhooks."`
 	Set    switches `name:"set" placeholder:"NAME=VALUE" help:"Switch of the simulator, such as RetryAfter=true, TokenTTL=5s, ShuffleTies=true or ClientID=x (with ClientSecret and RefreshToken): the fields of salesloftest.Config. Repeat it for several."`
+
+	Recording string `name:"recording" type:"existingdir" placeholder:"DIR" help:"Answer from what a producer wrote to its HTTP_RECORD_DIR; the other settings do not count then."`
 }
 
 func (c *salesloftCommand) run(ctx context.Context, rt *daemon.Runtime) error {
+	if c.Recording != "" {
+		replay, err := salesloftest.LoadRecording(c.Recording)
+		if err != nil {
+			return fmt.Errorf("--recording: %w", err)
+		}
+		return serve(ctx, rt, c.Addr, replay)
+	}
 	count, notANumber := strconv.Atoi(c.People)
 	cfg := salesloftest.Config{Seed: c.Seed, People: count, ClientID: c.Client.ID}
 	if err := c.credentials(ctx, &cfg); err != nil {
