@@ -103,6 +103,7 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 	}
 	patience := resilience.TransportConfig{
 		Backoff: resilience.Backoff{Base: time.Millisecond, Max: 2 * time.Millisecond, Jitter: -1}, BreakerFailures: 1000,
+		HeaderTimeout: time.Second, StallTimeout: time.Second,
 	}
 	pool := &http.Transport{}
 	t.Cleanup(pool.CloseIdleConnections)

@@ -21,18 +21,19 @@ import (
 	"github.com/revstream/revstream/deploy/local/bench/rig"
 	"github.com/revstream/revstream/deploy/local/ports"
 	"github.com/revstream/revstream/deploy/local/process"
+	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/producers/salesloft/salesloftest"
 	"github.com/revstream/revstream/schemas"
 )
 
 const (
-	webhookRate    = 2000 // deliveries a second
-	webhookSenders = 128  // at a time at most
-	webhookPeople  = 5000 // that deliveries are about
-	webhookWarmUp  = 2000 // deliveries
-	webhookSecret  = "bench-webhook-secret"
-	salesloftKey   = "bench-salesloft-key" // opens the simulator alone
+	webhookRate    = 2000                   // deliveries a second
+	webhookSenders = 128                    // at a time at most
+	webhookPeople  = 5000                   // that deliveries are about
+	webhookWarmUp  = 2000                   // deliveries
+	webhookSecret  = "bench-webhook-secret" //nolint:gosec // opens this run's producer alone
+	salesloftKey   = "bench-salesloft-key"  // opens the simulator alone
 )
 
 // webhooks measures deliveries to people-producer from the sender's side, up to the answer that says that the brokers have the
@@ -182,7 +183,9 @@ func (s *sender) run(ctx context.Context, n, perSecond int) ([]float64, error) {
 				due := time.Now()
 				if perSecond > 0 {
 					due = begun.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
-					time.Sleep(time.Until(due))
+					if err := resilience.Sleep(ctx, time.Until(due)); err != nil {
+						return err
+					}
 				}
 				if err := s.send(ctx, i); err != nil {
 					return err
