@@ -89,8 +89,8 @@ $(APICURIO): deploy/local/registry/pom.xml | $(KAFKA)
 	@touch $@
 
 # The packages whose tests talk to a broker or to a registry, one test at a time: they share both.
-ON_KAFKA := pipeline/consume pipeline/deadletter pipeline/snapshot producers/cmd/provision producers/forecast producers/people \
-  producers/publish producers/state consumers/service dlq-replayer/desk dlq-replayer/cmd/dlq-replayer
+ON_KAFKA := pipeline/consume pipeline/deadletter pipeline/snapshot producers/backfill producers/check producers/cmd/provision producers/forecast \
+  producers/people producers/publish producers/state consumers/service dlq-replayer/desk dlq-replayer/cmd/dlq-replayer
 
 .PHONY: test-kafka
 test-kafka: build $(KAFKA) $(APICURIO) ## Run the integration and end-to-end tests on Apache Kafka and Apicurio Registry

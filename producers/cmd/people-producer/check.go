@@ -27,7 +27,7 @@ type checkCommand struct {
 // Names of the checks that others need.
 const (
 	keySet      = "API Key Set"
-	secretSet   = "Client Secret Set" //nolint:gosec // a name, not a credential
+	secretSet   = "Client Secret Set"
 	brokersSet  = "Kafka Brokers Set"
 	registrySet = "Schema Registry Set"
 )
