@@ -37,9 +37,9 @@ func (cfg *BudgetConfig) setDefaults() {
 	}
 }
 
-// Validate names every setting that is wrong. It does no I/O.
+// Validate names every setting that is wrong, one that is zero too: New takes that for the default, but it is no way of
+// spending nothing. It does no I/O.
 func (cfg BudgetConfig) Validate() error {
-	cfg.setDefaults()
 	var problems []error
 	if cfg.PerMinute < 1 {
 		problems = append(problems, fmt.Errorf("SALESLOFT_BUDGET_PER_MINUTE: want at least 1, not %d", cfg.PerMinute))

@@ -28,6 +28,7 @@ type team struct {
 	latency time.Duration // of the client's requests
 	ours    int           // requests of clients
 	refused int           // of them, with 429
+	low     int           // of them, that left less than the reserve
 }
 
 func newTeam(t *testing.T, cfg salesloftest.Config) *team {
@@ -44,6 +45,9 @@ func (tm *team) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := inProcess{tm.sim}.RoundTrip(r)
 	if err == nil && response.StatusCode == http.StatusTooManyRequests {
 		tm.refused++
+	}
+	if err == nil && remaining(response.Header) < 11 {
+		tm.low++
 	}
 	tm.clock.advance(tm.latency / 2)
 	return response, err
@@ -66,10 +70,15 @@ func (tm *team) spend(points, keep int) {
 		r.Header.Set("Authorization", "Bearer "+apiKey)
 		recorder := httptest.NewRecorder()
 		tm.sim.ServeHTTP(recorder, r)
-		if remaining, _ := strconv.Atoi(recorder.Header().Get("X-Ratelimit-Remaining-Minute")); remaining <= keep {
+		if remaining(recorder.Header()) <= keep {
 			return
 		}
 	}
+}
+
+func remaining(header http.Header) int {
+	points, _ := strconv.Atoi(header.Get("X-Ratelimit-Remaining-Minute"))
+	return points
 }
 
 // for10Minutes asks as fast as the client lets it, and returns how often it could.
@@ -153,7 +162,9 @@ func TestOthersUseUpTheBudget(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 1))
 			tm := newTeam(t, salesloftest.Config{MinuteFromFirst: seed%2 == 0})
+			tm.clock.advance(time.Duration(random.IntN(60)) * time.Second)
 			client := tm.client(t, salesloft.BudgetConfig{Share: 1}, nil)
+			bursts := 0
 			next := tm.clock.now().Add(time.Duration(random.IntN(90)) * time.Second)
 			tm.clock.tick = func(now time.Time) {
 				if now.Before(next) {
@@ -161,11 +172,13 @@ func TestOthersUseUpTheBudget(t *testing.T) {
 				}
 				// All but what the reserve covers: a request that is on its way when somebody takes the very last point is
 				// refused, whoever sends it.
-				tm.spend(600, 12)
+				tm.spend(600, 11)
+				bursts++
 				next = now.Add(time.Duration(20+random.IntN(150)) * time.Second)
 			}
 			n := tm.for10Minutes(t, client)
 			require.Zero(t, tm.refused)
+			require.LessOrEqual(t, tm.low, bursts, "whoever sees that nothing is left does not look again before the turn")
 			require.Greater(t, n, 300)
 		})
 	}
@@ -205,6 +218,22 @@ func TestBackgroundMakesRoom(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestBackgroundDoesNotStarve: the team has used up the share as soon as the minute begins.
+func TestBackgroundDoesNotStarve(t *testing.T) {
+	t.Parallel()
+	tm := newTeam(t, salesloftest.Config{})
+	var spent time.Time
+	tm.clock.tick = func(now time.Time) {
+		if began := now.Truncate(time.Minute); began != spent {
+			spent = began
+			tm.spend(400, 0)
+		}
+	}
+	n := tm.for10Minutes(t, tm.client(t, salesloft.BudgetConfig{Share: 0.5, Background: true}, nil))
+	require.Zero(t, tm.refused)
+	require.InDelta(t, 65, n, 15)
 }
 
 // TestBackgroundSharesWithLive: a backfill in another process takes what producing leaves of the share that both have.

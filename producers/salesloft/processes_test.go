@@ -188,10 +188,9 @@ func TestUnstoredGrant(t *testing.T) {
 		w.configure("refresh-new")
 		_, err = other.Me(t.Context())
 		require.NoError(t, err)
-		stored := w.store.stored()
+		w.advance(3 * time.Hour) // what the other one has stored is no more than a way to the next
 		_, err = client.Me(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, stored, w.store.stored())
 	})
 }
 

@@ -3,7 +3,6 @@ package salesloft
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -95,9 +94,6 @@ func (w *walk) pass(ctx context.Context, equal Query, most int, t *tie) (fresh i
 		if err != nil {
 			return fresh, err
 		}
-		if !query.holds(page) {
-			return fresh, fmt.Errorf("%w: created_at is outside of the bounds", ErrListOrder)
-		}
 		unseen, err := w.emit(page, time.Time{})
 		if err != nil {
 			return fresh, err
@@ -132,19 +128,6 @@ func place(equal Query, n int) Query {
 		}
 	}
 	return equal
-}
-
-// holds says that the source has heeded the bounds of created_at, if there are any.
-func (q Query) holds(page recordPage) bool {
-	if q.CreatedAtGTE.IsZero() {
-		return true
-	}
-	for _, r := range page.records {
-		if !r.createdAt.IsZero() && (r.createdAt.Before(q.CreatedAtGTE) || r.createdAt.After(q.CreatedAtLTE)) {
-			return false
-		}
-	}
-	return true
 }
 
 // tie is what turning pages knows of equal records: the source's count, and which were met since it last changed.
