@@ -152,9 +152,13 @@ func (c *runCommand) reconcile(ctx context.Context, rt *daemon.Runtime, source *
 	return nil
 }
 
+// linger is for how long an event waits for others to be sent with. Webhooks wait with it, by the client's default 10 ms; who
+// publishes in bulk fills batches sooner in any case.
+const linger = 2 * time.Millisecond
+
 // openKafka opens a client, which is closed when everything that was started after it has stopped.
 func openKafka(cfg kafkaclient.Config, rt *daemon.Runtime) (*kgo.Client, error) {
-	client, err := kafkaclient.New(cfg, rt.Logger, rt.Registry)
+	client, err := kafkaclient.New(cfg, rt.Logger, rt.Registry, kgo.ProducerLinger(linger))
 	if err != nil {
 		return nil, err
 	}
