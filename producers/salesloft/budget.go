@@ -146,9 +146,20 @@ func (b *budget) try(points int) (fare, time.Duration) {
 	if wait > 0 {
 		return fare{}, wait
 	}
-	b.flying += points
 	b.last = now
-	return fare{points: points, sent: now, known: b.known}, 0
+	return b.let(now, points), 0
+}
+
+// spend lets a request go that waits for nothing: the reserve covers one now and then.
+func (b *budget) spend(points int) fare {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.let(b.now(), points)
+}
+
+func (b *budget) let(now time.Time, points int) fare {
+	b.flying += points
+	return fare{points: points, sent: now, known: b.known}
 }
 
 // shareWait counts a request from when it is sent until a minute after its answer, since the source counts it somewhere

@@ -86,7 +86,7 @@ func (tm *team) for10Minutes(t *testing.T, client *salesloft.Client) int {
 	t.Helper()
 	begun, before := tm.clock.now(), tm.ours
 	for tm.clock.now().Sub(begun) < 10*time.Minute {
-		_, err := client.Me(t.Context())
+		_, err := client.Count(t.Context(), time.Time{}, time.Time{})
 		require.NoError(t, err)
 	}
 	return tm.ours - before
@@ -250,7 +250,7 @@ func TestBackgroundSharesWithLive(t *testing.T) {
 		}
 		busy = true // its own requests take time too
 		last = now
-		_, err := live.Me(t.Context())
+		_, err := live.Count(t.Context(), time.Time{}, time.Time{})
 		busy = false
 		require.NoError(t, err)
 		asked++
@@ -289,8 +289,11 @@ func TestRefusedForTheBudget(t *testing.T) {
 	}), salesloft.Config{Now: c.now, Sleep: c.sleep})
 	_, err := client.Me(t.Context())
 	require.ErrorIs(t, err, salesloft.ErrRateLimited)
+	require.Equal(t, begun, c.now(), "it tells of the source, and does not wait")
+	_, err = client.Count(t.Context(), time.Time{}, time.Time{})
+	require.ErrorIs(t, err, salesloft.ErrRateLimited)
 	var failure *salesloft.APIError
 	require.ErrorAs(t, err, &failure)
 	require.Equal(t, 45*time.Second, failure.RetryAfter)
-	require.Equal(t, 3*45*time.Second, c.now().Sub(begun), "it gives up some time")
+	require.Equal(t, 4*45*time.Second, c.now().Sub(begun), "it gives up some time")
 }

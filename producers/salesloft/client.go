@@ -193,10 +193,12 @@ type Me struct {
 	RateLimit RateLimit
 }
 
-// Me asks for the owner of the credentials (GET /me): the cheapest check of connectivity, token and budget.
+// Me asks for the owner of the credentials (GET /me): the cheapest check of connectivity, token and budget. It does not wait for
+// the budget, so that it tells of the source while others wait: ErrRateLimited says that it is there and has nothing left.
 func (c *Client) Me(ctx context.Context) (Me, error) {
 	var answer meAnswer
-	limit, err := c.call(ctx, http.MethodGet, "/me", nil, nil, into(&answer, func(a meAnswer) bool { return a.Data != nil }))
+	read := into(&answer, func(a meAnswer) bool { return a.Data != nil })
+	limit, err := c.do(ctx, exchange{method: http.MethodGet, path: "/me", points: 1, atOnce: true}, nil, read)
 	if err != nil {
 		return Me{}, fmt.Errorf("asking who the credentials belong to: %w", err)
 	}

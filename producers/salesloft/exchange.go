@@ -28,14 +28,18 @@ type exchange struct {
 	method, path string
 	query        url.Values
 	payload      []byte
-	points       int // what it is reckoned to cost
+	points       int  // what it is reckoned to cost
+	atOnce       bool // whatever the budget says
 }
 
 // call sends one request as often as it takes, and has read take in an answer of 2xx (nil: ignored). An answer to a GET that
 // read finds malformed is asked for again.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body any, read func([]byte) error) (RateLimit, error) {
 	page, _ := strconv.Atoi(query.Get("page"))
-	e := exchange{method: method, path: path, query: query, points: cost(page)}
+	return c.do(ctx, exchange{method: method, path: path, query: query, points: cost(page)}, body, read)
+}
+
+func (c *Client) do(ctx context.Context, e exchange, body any, read func([]byte) error) (RateLimit, error) {
 	if body != nil {
 		var err error
 		if e.payload, err = json.Marshal(body); err != nil {
@@ -109,8 +113,11 @@ func (c *Client) authorised(ctx context.Context, e exchange, read func([]byte) e
 // other integrations spend too. A request that was refused for that was not processed, whatever its method.
 func (c *Client) afford(ctx context.Context, e exchange, token string, read func([]byte) error) (RateLimit, error) {
 	for turns := 0; ; turns++ {
-		f, err := c.budget.acquire(ctx, e.points)
-		if err != nil {
+		var f fare
+		var err error
+		if e.atOnce {
+			f = c.budget.spend(e.points)
+		} else if f, err = c.budget.acquire(ctx, e.points); err != nil {
 			return noLimit, fmt.Errorf("%s %s: %w", e.method, e.path, err)
 		}
 		limit, err := c.send(ctx, e, token, read)
@@ -120,7 +127,7 @@ func (c *Client) afford(ctx context.Context, e exchange, token string, read func
 			return limit, err
 		}
 		c.budget.refuse(f, failure.RetryAfter)
-		if turns == maxTurns {
+		if turns == maxTurns || e.atOnce {
 			return limit, err
 		}
 	}
