@@ -114,6 +114,7 @@ func readExport(r io.Reader, dir string) (_ *Export, err error) {
 		return nil, fmt.Errorf("writing the spool file: %w", err)
 	}
 	e.Bytes = w.n
+	e.Users = append([]User(nil), e.Users...) // the longest of the lists, without what it grew by
 	e.users = index(e.Users, func(u User) string { return u.ID })
 	e.fields = index(e.Fields, func(f Field) string { return f.ID })
 	e.periods = index(e.TimePeriods, func(p TimePeriod) string { return p.ID })
@@ -156,7 +157,7 @@ func (e *Export) readDocument(doc *elements) error {
 			found = true
 			err = e.locateEntries(doc)
 		case "users":
-			err = readList(e, doc, &e.Users, newUser)
+			err = readList(e, doc, &e.Users, newUsers())
 		case "fields":
 			err = readList(e, doc, &e.Fields, newField)
 		case "timePeriods":
@@ -206,12 +207,24 @@ func readList[T any](e *Export, doc *elements, list *[]T, build func(map[string]
 	})
 }
 
-func newUser(m map[string]text) User {
-	return User{
-		ID: string(m["userId"]), CRMID: string(m["crmId"]), Email: string(m["email"]), Name: string(m["name"]),
-		HierarchyID: string(m["hierarchyId"]), HierarchyName: string(m["hierarchyName"]),
-		ParentHierarchyID: string(m["parentHierarchyId"]), ParentHierarchyName: string(m["parentHierarchyName"]),
-		ScopeID: string(m["scopeId"]),
+// newUsers makes users, of which many share a hierarchy and a scope.
+func newUsers() func(map[string]text) User {
+	seen := map[text]string{}
+	shared := func(t text) string {
+		s, ok := seen[t]
+		if !ok {
+			s = string(t)
+			seen[t] = s
+		}
+		return s
+	}
+	return func(m map[string]text) User {
+		return User{
+			ID: string(m["userId"]), CRMID: string(m["crmId"]), Email: string(m["email"]), Name: string(m["name"]),
+			HierarchyID: string(m["hierarchyId"]), HierarchyName: shared(m["hierarchyName"]),
+			ParentHierarchyID: shared(m["parentHierarchyId"]), ParentHierarchyName: shared(m["parentHierarchyName"]),
+			ScopeID: shared(m["scopeId"]),
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ type ended struct {
 // account publishes the account of a run, records it for the next one and forgets the job. failure is why nothing more may be
 // published.
 func (e *Exporter) account(ctx context.Context, j job, done clari.Job, found findings, failure error) (ended, error) {
-	last, _, err := e.lastRun(j.ForecastID, cmp.Or(found.period.ID, j.Asked))
+	last, err := e.lastRun(j.ForecastID, cmp.Or(found.period.ID, j.Asked))
 	if err != nil {
 		return ended{}, err
 	}

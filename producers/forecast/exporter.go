@@ -282,7 +282,7 @@ func (e *Exporter) exportForecast(ctx context.Context, c cycle, forecastID strin
 // exportUnlessDone returns the run of a time period, which is a past one if that is done.
 func (e *Exporter) exportUnlessDone(ctx context.Context, c cycle, forecastID, asked string) (last past, err error) {
 	look := func() (done bool, err error) {
-		last, _, err = e.lastRun(forecastID, asked)
+		last, err = e.lastRun(forecastID, asked)
 		return err == nil && c.done(last, e.cfg.Interval), err
 	}
 	done, err := look()

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// keyHash stands for a key, in this process: its first part picks the shard, its second is kept, 76 bits in all. Of 10,000,000
-// keys, that any two are taken for one is less likely than one in a thousand million.
+// keyHash stands for a key, in this process: the top of its first part picks the shard, its second, of keyBits, is kept. Of 2,000,000
+// keys, that any two are taken for one is less likely than one in a hundred million.
 type keyHash [2]uint64
 
-// contentHash stands for the content of an entry: it is only ever compared with that of the same key.
+// contentHash stands for the content of an entry, in contentBits: it is only ever compared with that of the same key.
 type contentHash uint64
 
 type fact struct {
@@ -18,26 +18,55 @@ type fact struct {
 	seen    bool // by the running job
 }
 
-// facts maps keys to facts in 24 bytes each and up to an eighth more, without a pointer for the garbage collector to follow: a
-// table of millions of keys is most of what the process has in memory. Each shard is sorted by key, and so small that to make
-// room in its middle costs less than a table of hashes that is kept half empty.
+// facts maps keys to facts in 20 bytes each and a tenth more, without a pointer for the garbage collector to follow: a table of
+// millions of keys is most of what the process has in memory. Each shard is sorted by key, and so small that to make room in its
+// middle costs less than a table of hashes that is kept half empty.
 type facts struct {
 	shards [1 << shardBits][]slot
 	n      int
 }
 
-const shardBits = 12
+const (
+	shardBits   = 12
+	keyBits     = 56
+	contentBits = 49
+	versionBits = 54 // until 2540; an event's version ends in 2261
+)
 
-type slot struct {
-	key     uint64
-	content contentHash
-	version uint64 // with the lowest bit for seen
+// slot is a key, content, version and whether it was seen, one after the other in 160 bits.
+type slot [5]uint32
+
+func pack(key uint64, f fact) slot {
+	const high = 64 - keyBits       // bits of the content beside the key
+	const rest = contentBits - high // and those after them
+	const top = 64 - rest           // bits of the version beside these
+	content, version := uint64(f.content), uint64(f.version)
+	first := key<<high | content>>rest
+	second, third := content<<top|version>>(versionBits-top), version<<1
+	if f.seen {
+		third |= 1
+	}
+	return slot{uint32(first >> 32), uint32(first), uint32(second >> 32), uint32(second), uint32(third)}
 }
 
-// find returns the slot of a key, or where in its shard it belongs.
+func (s slot) key() uint64 { return (uint64(s[0])<<32 | uint64(s[1])) >> (64 - keyBits) }
+
+func (s slot) fact() fact {
+	const high = 64 - keyBits
+	const rest = contentBits - high
+	const top = 64 - rest
+	second := uint64(s[2])<<32 | uint64(s[3])
+	return fact{
+		content: contentHash(uint64(s[1])&(1<<high-1)<<rest | second>>top),
+		version: int64(second&(1<<top-1)<<(versionBits-top) | uint64(s[4]>>1)),
+		seen:    s[4]&1 == 1,
+	}
+}
+
+// find returns the shard of a key, and where in it the key is or belongs.
 func (t *facts) find(key keyHash) (shard *[]slot, at int, found bool) {
 	shard = &t.shards[key[0]>>(64-shardBits)]
-	at, found = slices.BinarySearchFunc(*shard, key[1], func(s slot, key uint64) int { return cmp.Compare(s.key, key) })
+	at, found = slices.BinarySearchFunc(*shard, key[1], func(s slot, key uint64) int { return cmp.Compare(s.key(), key) })
 	return shard, at, found
 }
 
@@ -46,26 +75,21 @@ func (t *facts) get(key keyHash) (f fact, ok bool) {
 	if !found {
 		return fact{}, false
 	}
-	s := (*shard)[at]
-	return fact{version: int64(s.version >> 1), content: s.content, seen: s.version&1 == 1}, true //nolint:gosec // it was one
+	return (*shard)[at].fact(), true
 }
 
 func (t *facts) put(key keyHash, f fact) {
-	s := slot{key: key[1], content: f.content, version: uint64(f.version) << 1} //nolint:gosec // an event's, so not before 1970
-	if f.seen {
-		s.version |= 1
-	}
 	shard, at, found := t.find(key)
 	if found {
-		(*shard)[at] = s
+		(*shard)[at] = pack(key[1], f)
 		return
 	}
 	if n := len(*shard); n == cap(*shard) { // append would make it a quarter larger
-		grown := append([]slot(nil), make([]slot, n+n/8+2)...)[:n] // with the room that the allocator would leave unused
+		grown := append([]slot(nil), make([]slot, n+n/16+2)...)[:n] // with the room that the allocator would leave unused
 		copy(grown, *shard)
 		*shard = grown
 	}
-	*shard = slices.Insert(*shard, at, s)
+	*shard = slices.Insert(*shard, at, pack(key[1], f))
 	t.n++
 }
 
@@ -74,7 +98,7 @@ func (t *facts) forget() {
 	for i := range t.shards {
 		shard := t.shards[i]
 		for i := range shard {
-			shard[i].version &^= 1
+			shard[i][4] &^= 1
 		}
 	}
 }

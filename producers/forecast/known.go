@@ -144,7 +144,7 @@ func (k *Known) published(key keyHash, content contentHash, version time.Time) {
 // hash is of the event's key, and of what the source says of the entry: the envelope and the job make no news.
 func (k *Known) hash(f *entity.Forecast) (keyHash, contentHash) {
 	k.scratch = f.AppendKey(k.scratch[:0])
-	key := keyHash{maphash.Bytes(k.seeds[0], k.scratch), maphash.Bytes(k.seeds[1], k.scratch)}
+	key := keyHash{maphash.Bytes(k.seeds[0], k.scratch), maphash.Bytes(k.seeds[1], k.scratch) >> (64 - keyBits)}
 	k.scratch = f.AppendContent(k.scratch[:0])
-	return key, contentHash(maphash.Bytes(k.seeds[2], k.scratch) | 1) // never 0
+	return key, contentHash(maphash.Bytes(k.seeds[2], k.scratch)>>(64-contentBits) | 1) // never 0
 }

@@ -131,7 +131,7 @@ func TestTryAgainTakesNoQuotaForWhatIsDone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, claritest.Config{})
 	away := &switched{next: w.pool, atPost: 4}
-	require.EqualValues(t, 4, w.run(options{http: away}, 1, nil), "the fourth job's answer never came")
+	require.Equal(t, 4, w.run(options{http: away}, 1, nil), "the fourth job's answer never came")
 	e := w.start(options{})
 	away.off.Store(false)
 	require.Equal(t, 5, w.runWith(e, 1, nil), "one job a quarter")

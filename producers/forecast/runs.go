@@ -59,20 +59,17 @@ func (e *Exporter) allRuns() ([]past, error) {
 	return all, err
 }
 
-// lastRun returns the last run of a period, or of what was the current one if the period is empty; false if there is none.
-func (e *Exporter) lastRun(forecastID, period string) (past, bool, error) {
+// lastRun returns the last run of a period, or of what was the current one if the period is empty; zero if there is none.
+func (e *Exporter) lastRun(forecastID, period string) (past, error) {
 	runs, err := e.runs()
-	if err != nil {
-		return past{}, false, err
-	}
 	i := slices.IndexFunc(runs, func(p past) bool {
 		current := period == "" && (p.Current || p.Period == "")
 		return p.ForecastID == forecastID && (current || period != "" && p.Period == period)
 	})
-	if i < 0 {
-		return past{}, false, nil
+	if err != nil || i < 0 {
+		return past{}, err
 	}
-	return runs[i], true, nil
+	return runs[i], nil
 }
 
 // record saves the account of a run in the place of the one before it.

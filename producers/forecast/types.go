@@ -58,8 +58,7 @@ var typeName = regexp.MustCompile(`[a-z]+(?:_[a-z]+)+`) // and no word of a sent
 // next returns what to ask for after a refusal of types, or nil if nothing is left to try. Types that the refusal names are left
 // out, and nothing that has them is tried any more.
 func (g *guesses) next(refused []string, refusal error) []string {
-	var answer *clari.APIError
-	if errors.As(refusal, &answer) {
+	if answer, ok := errors.AsType[*clari.APIError](refusal); ok {
 		named := typeName.FindAllString(strings.ToLower(answer.Message), -1)
 		rest := without(refused, named)
 		// One that names all there is to name repeats what it was asked for.

@@ -47,6 +47,7 @@ func (c *checkCommand) run(ctx context.Context, rt *daemon.Runtime, out io.Write
 		check.Clari(check.ClariConfig{
 			Needs: []string{keySet}, BaseURL: s.Clari.BaseURL, HTTP: &http.Client{}, Deep: c.Deep,
 			ForecastIDs: s.Forecast.ForecastIDs, Quarters: s.Forecast.Quarters, Interval: s.Forecast.Interval,
+			Reserve: s.Forecast.QuotaReserve,
 			Open: func(ctx context.Context) (*clari.Client, error) {
 				source, err := connect.Open(ctx, s.Clari, connect.Options{RecordDir: s.RecordDir}, rt)
 				if err != nil {
