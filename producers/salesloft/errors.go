@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	// ErrUnauthorized matches an answer of 401 that outlived one renewal of the token, and a client that the token endpoint
+	// ErrUnauthorized matches an answer of 401 that outlived the renewal of the token, and a client that the token endpoint
 	// does not know: the credentials are wrong, expired or revoked.
 	ErrUnauthorized = errors.New("salesloft refused the credentials")
 	// ErrExpired matches, beside ErrUnauthorized, an answer of 401 whose text says that the credentials have expired. The vendor's

@@ -45,6 +45,7 @@ type TokenStore interface {
 	// Save must be durable when it returns nil. After an error the old grant or the new one may be there.
 	Save(ctx context.Context, grant Grant) error
 	// Lock waits until no other process holds the lock, and returns what gives it back. That two hold it for a moment, because
-	// one was taken for dead, must be rare but does no harm beyond a refusal that heals.
+	// one was taken for dead, has to be rare: the second use of a refresh token is refused, which heals by itself, unless the
+	// source takes it for a theft and revokes the successor too.
 	Lock(ctx context.Context) (unlock func(), err error)
 }
