@@ -77,7 +77,7 @@ type Exporter struct {
 	// The goroutine of Run, RunOnce or ExportPeriod alone uses these.
 	known       *Known   // nil until it is read, and after a failure that makes it doubtful
 	unsupported []string // types that the tenant refuses
-	unlimited   bool     // the key may not see the export limits
+	unlimited   bool     // that the key may not see the export limits was said
 	rejected    rejections
 }
 
@@ -299,10 +299,15 @@ func (e *Exporter) exportUnlessDone(ctx context.Context, c cycle, forecastID, as
 			return err
 		})
 	}
-	if err == nil && done && last.Failed != "" {
+	switch {
+	case err != nil || !done:
+		return last, err
+	case last.Failed != "":
 		return last, &jobError{job{ForecastID: forecastID, Asked: asked}.what(), errors.New(last.Failed)}
+	default:
+		e.metrics.succeeded(last.CycleAt)
+		return last, nil
 	}
-	return last, err
 }
 
 // unlessOver is an error that does not concern a single run, which is over.

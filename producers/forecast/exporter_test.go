@@ -287,6 +287,47 @@ func TestQuotaThatIsUsedUpIsWaitedFor(t *testing.T) {
 	require.NotContains(t, details, "state")
 }
 
+// forbidden is a network on which a key may not see the limits.
+type forbidden struct{ next http.RoundTripper }
+
+func (f forbidden) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/admin/limits") {
+		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody, Request: r}, nil
+	}
+	return f.next.RoundTrip(r)
+}
+
+// TestAKeyThatMayNotSeeTheLimits works without: Clari itself says when they are reached, and that is waited for.
+func TestAKeyThatMayNotSeeTheLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{MonthlyQuota: 1})
+	w.document("2026_Q1") // somebody else's job
+	var log logs
+	e := w.start(options{http: forbidden{w.pool}, cfg: func(c *Config) { c.Quarters = 1 }, logger: log.logger()})
+	done := make(chan error, 1)
+	go func() { done <- e.RunOnce(t.Context()) }()
+	require.Eventually(t, func() bool {
+		details, err := e.Check(t.Context())
+		return err == nil && details["state"] == "waiting for quota"
+	}, 10*time.Second, time.Microsecond)
+	w.ahead.Add(int64(31 * 24 * time.Hour))
+	require.NoError(t, <-done)
+	require.Equal(t, map[exportrun.Outcome]int{exportrun.Succeeded: 1}, w.outcomes())
+	require.Equal(t, 1, strings.Count(log.String(), "may not see Clari's export limits"))
+}
+
+// TestWaitingForQuotaIsDegradedWhenOverdue, and says what for.
+func TestWaitingForQuotaIsDegradedWhenOverdue(t *testing.T) {
+	t.Parallel()
+	e := &Exporter{health: newHealth(time.Hour)}
+	e.health.waits(true)
+	_, err := e.Check(t.Context())
+	require.NoError(t, err)
+	e.health.since = e.health.since.Add(-3 * time.Hour)
+	_, err = e.Check(t.Context())
+	require.ErrorContains(t, err, "no cycle has ended for 3h0m0s: waiting for quota")
+}
+
 func TestTypesThatTheTenantRefusesAreLeftOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, claritest.Config{RejectCRM: true})

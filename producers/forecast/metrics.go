@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,6 +16,7 @@ type metrics struct {
 	keys   prometheus.Gauge
 	skip   prometheus.Gauge
 	last   prometheus.Gauge
+	lastAt time.Time // what last shows; the cycle's goroutine alone uses it
 
 	quality     *prometheus.CounterVec
 	requeued    prometheus.Counter
@@ -38,7 +40,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "revstream_forecast_known_skipped_records", Help: "Records of the topic that are no valid event.",
 		}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "revstream_forecast_last_job_timestamp_seconds", Help: "When a job last succeeded, entirely or in part.",
+			Name: "revstream_forecast_last_job_timestamp_seconds", Help: "When a run last succeeded, entirely or in part, of this process or another.",
 		}),
 		quality: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "revstream_forecast_quality_total", Help: "Runs whose data is doubtful, by what about it is.",
@@ -80,6 +82,14 @@ func (m *metrics) ended(run *exportrun.ExportRun, t tally) {
 	m.values.WithLabelValues("unchanged").Add(float64(t.unchanged))
 	m.values.WithLabelValues("rejected").Add(float64(t.rejected))
 	if run.Outcome == exportrun.Succeeded || run.Outcome == exportrun.Partial {
-		m.last.SetToCurrentTime()
+		m.succeeded(time.Now())
+	}
+}
+
+// succeeded takes note of a run, which may be another process's.
+func (m *metrics) succeeded(at time.Time) {
+	if at.After(m.lastAt) {
+		m.lastAt = at
+		m.last.Set(float64(at.UnixMilli()) / 1000)
 	}
 }

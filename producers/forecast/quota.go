@@ -37,12 +37,11 @@ func (e *Exporter) awaitQuota(ctx context.Context, refusals int) error {
 
 // limits reads the export limits. A key that may not see them works without: Clari itself then says when they are reached.
 func (e *Exporter) limits(ctx context.Context) (clari.Limits, error) {
-	if e.unlimited {
-		return clari.Limits{}, nil
-	}
 	limits, err := e.deps.Clari.Limits(ctx)
 	if refused(err) && !errors.Is(err, clari.ErrUnauthorized) {
-		e.logger.WarnContext(ctx, "the API key may not see Clari's export limits, going on without a reserve for people", "error", err)
+		if !e.unlimited {
+			e.logger.WarnContext(ctx, "the API key may not see Clari's export limits, going on without a reserve for people", "error", err)
+		}
 		e.unlimited = true
 		return clari.Limits{}, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/revstream/revstream/pipeline/resilience"
@@ -181,6 +182,7 @@ func TestNobodyExportsAgainWhatWasWithinTheInterval(t *testing.T) {
 		return context.Canceled
 	}
 	require.ErrorIs(t, replica.Run(t.Context()), context.Canceled)
+	require.InDelta(t, time.Now().Unix(), testutil.ToFloat64(replica.metrics.last), 60, "it is not overdue")
 	require.NoError(t, replica.RunOnce(t.Context()))
 	require.Equal(t, 11, w.jobs())
 
