@@ -95,17 +95,31 @@ func (f *Forecasts) estimate(ctx context.Context, r *record, out io.Writer) erro
 	}
 	if !known {
 		fmt.Fprintln(out, "which quarters it is nobody knows before the first export: nothing of Clari is published yet")
-		fmt.Fprintf(out, "the first step would export the current quarter of %s, for one export job\n", f.Config.ForecastIDs[0])
+		fmt.Fprintf(out, "the first step would export the current quarter of %s; about %d export jobs it is in all\n",
+			f.Config.ForecastIDs[0], len(f.Config.ForecastIDs)*guess(r))
 	}
 	for _, s := range steps {
 		fmt.Fprintf(out, "would export %s: one export job\n", s.name())
 	}
-	fmt.Fprintf(out, "%d export jobs of %d that are left in these 30 days, of %d", len(steps), limits.AvailableMonthlyQuota, limits.MonthlyQuota)
+	if known {
+		fmt.Fprintf(out, "that is %d; ", len(steps))
+	}
+	fmt.Fprintf(out, "%d export jobs of %d are left in these 30 days", limits.AvailableMonthlyQuota, limits.MonthlyQuota)
 	if each := usual(jobs); each > 0 {
 		fmt.Fprintf(out, "; about %s, as earlier jobs took %s each", (time.Duration(len(steps)) * each).Round(time.Minute), each.Round(time.Second))
 	}
 	fmt.Fprintln(out, "; nothing was asked for but the limits and the list of jobs, nothing was published")
 	return nil
+}
+
+// guess is how many quarters a range overlaps at most, wherever they begin.
+func guess(r *record) int {
+	start, err := time.Parse(time.DateOnly, r.Start)
+	if err != nil {
+		return 0
+	}
+	const shortest = 90 * 24 * time.Hour
+	return int(r.Until.Sub(start)/shortest) + 2
 }
 
 // usual is the median of how long jobs took, or 0.
@@ -138,6 +152,7 @@ func (f *Forecasts) run(ctx context.Context, r *record, show *progress, save fun
 		if s.Done {
 			continue
 		}
+		show.next("exporting " + s.name())
 		if err := f.step(ctx, r, s); err != nil {
 			return err
 		}

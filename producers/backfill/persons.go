@@ -56,6 +56,7 @@ func (p *Persons) run(ctx context.Context, r *record, show *progress, save func(
 		return err
 	}
 	before := r.Counts
+	show.every = 10 * time.Second
 	show.begin("people", before.Rows, before.Rows+int64(rest))
 	return p.Producer.SyncRange(ctx, from, r.Until, func(done people.Progress) error {
 		r.Counts = before.plus(Counts{Rows: done.Rows, Published: done.Published, Unchanged: done.Unchanged, Rejected: done.Rejected})

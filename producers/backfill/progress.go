@@ -8,18 +8,16 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// lineEvery is the time between two lines where there is no terminal.
-const lineEvery = 10 * time.Second
-
 // progress shows how far it has come: with a bar on a terminal, with a line now and then elsewhere.
 type progress struct {
 	out      io.Writer
 	terminal bool
 	now      func() time.Time
 
-	unit        string // of what is counted: "quarters"
-	total       int64  // 0 if it is not known
-	done, begun int64  // begun is what was done before this process
+	every       time.Duration // between two lines, where there is no terminal
+	unit        string        // of what is counted: "exports"
+	total       int64         // 0 if it is not known
+	done, begun int64         // begun is what was done before this process
 	since, told time.Time
 	bar         *progressbar.ProgressBar // nil without a terminal
 }
@@ -40,17 +38,25 @@ func (p *progress) begin(unit string, done, total int64) {
 	_ = p.bar.Set64(done) // of a terminal that is gone nobody can be told
 }
 
+// next says what is being done now, which may take minutes.
+func (p *progress) next(what string) {
+	if p.bar != nil {
+		p.bar.Describe(p.unit + " (" + what + ")")
+		return
+	}
+	fmt.Fprintf(p.out, "%s\n", what)
+}
+
 // at says how much is done. detail is what of, for a line.
 func (p *progress) at(done int64, detail string) {
 	p.done = done
 	if p.bar != nil {
-		p.bar.Describe(p.unit + " (" + detail + ")")
 		_ = p.bar.Set64(done) // likewise
+		p.bar.Describe(p.unit + " (" + detail + ")")
 		return
 	}
 	now := p.now()
-	// Steps are told of each by itself, rows now and then.
-	if p.total > 0 && done < p.total && now.Sub(p.told) < lineEvery && p.unit == "people" {
+	if done < p.total && now.Sub(p.told) < p.every {
 		return
 	}
 	p.told = now

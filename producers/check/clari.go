@@ -29,6 +29,7 @@ type ClariConfig struct {
 	ForecastIDs []string
 	Quarters    int
 	Interval    time.Duration // between two cycles, of a job for each forecast and quarter
+	Reserve     float64       // share of the monthly quota that is left to people
 	// Deep starts an export job of each forecast of which nothing else says that it can be exported, and cancels it at once: no
 	// request finds that out for nothing.
 	Deep bool
@@ -110,8 +111,9 @@ func (c *clariChecks) quota(ctx context.Context) Result {
 		l.AvailableMonthlyQuota, l.MonthlyQuota, l.AvailableConcurrentLimit, l.ConcurrentLimit)
 	cycle := len(c.cfg.ForecastIDs) * c.cfg.Quarters
 	if c.cfg.Interval > 0 {
-		if wants := cycle * int(month/c.cfg.Interval); wants > l.MonthlyQuota {
-			return warned("%s; the schedule wants %d in 30 days: raise CLARI_INTERVAL, or lower CLARI_QUARTERS", said, wants)
+		ours := int(float64(l.MonthlyQuota) * (1 - c.cfg.Reserve))
+		if wants := cycle * int(month/c.cfg.Interval); wants > ours {
+			return warned("%s; the schedule wants %d in 30 days and may have %d: raise CLARI_INTERVAL, or lower CLARI_QUARTERS", said, wants, ours)
 		}
 	}
 	switch {

@@ -37,7 +37,7 @@ func newSource(t *testing.T, cfg claritest.Config) source {
 
 func (s source) check(t *testing.T, key string, change func(*ClariConfig)) string {
 	t.Helper()
-	cfg := ClariConfig{BaseURL: s.url, HTTP: s.pool, ForecastIDs: []string{"forecast"}, Quarters: 5, Interval: 6 * time.Hour}
+	cfg := ClariConfig{BaseURL: s.url, HTTP: s.pool, ForecastIDs: []string{"forecast"}, Quarters: 5, Interval: 6 * time.Hour, Reserve: 0.1}
 	if change != nil {
 		change(&cfg)
 	}
@@ -138,7 +138,7 @@ func TestClariForecastWithARecentExportIsAccessible(t *testing.T) {
 func TestClariQuotaThatIsShort(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, claritest.Config{MonthlyQuota: 100})
-	require.Contains(t, s.check(t, testKey, nil), "[WARN] Clari Quota: 100 of 100 export jobs left in these 30 days, 3 of 3 at a time; the schedule wants 600 in 30 days")
+	require.Contains(t, s.check(t, testKey, nil), "[WARN] Clari Quota: 100 of 100 export jobs left in these 30 days, 3 of 3 at a time; the schedule wants 600 in 30 days and may have 90: ")
 	few := newSource(t, claritest.Config{MonthlyQuota: 4})
 	require.Contains(t, few.check(t, testKey, func(c *ClariConfig) { c.Interval = 0 }), "a cycle takes 5: it will wait")
 }
