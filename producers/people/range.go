@@ -35,7 +35,7 @@ func (p *Producer) SyncRange(ctx context.Context, from, until time.Time, report 
 	defer cancel()
 	w := &window{
 		Producer: p, id: resilience.CorrelationID(ctx),
-		span: &span{from, until, report}, position: position{Cursor: from},
+		span: &span{from, until, report},
 	}
 	return w.walk(ctx, out)
 }

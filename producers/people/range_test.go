@@ -65,6 +65,16 @@ func TestSyncRange(t *testing.T) {
 	require.EqualValues(t, 300, w.lastRun().RowsPublished, "the polling has its own position")
 }
 
+// TestAnEmptyRangeIsDone: where it begins is where to go on.
+func TestAnEmptyRangeIsDone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 22, People: 5})
+	from := w.versions()[4].Add(time.Second)
+	var at Progress
+	require.NoError(t, w.start(nil).SyncRange(t.Context(), from, time.Time{}, func(p Progress) error { at = p; return nil }))
+	require.Equal(t, Progress{Cursor: from}, at)
+}
+
 // TestTwoReplicas: one polls, the other stands by, healthy, and takes over.
 func TestTwoReplicas(t *testing.T) {
 	t.Parallel()

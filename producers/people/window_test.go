@@ -149,6 +149,20 @@ func TestUnreadableRecordsDoNotStopTheRest(t *testing.T) {
 	require.Contains(t, letters[id(2)].Message, "left out")
 }
 
+// TestARecordWithoutAnIdentityIsRejectedOnce: its bytes are all that it can be known by, in this process and the next.
+func TestARecordWithoutAnIdentityIsRejectedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 15, People: 20})
+	for i, field := range []string{"id", "updated_at", "updated_at"} {
+		w.update(salesloftest.Change{IDs: []int64{100_000_001 + int64(i)}, Fields: map[string]json.RawMessage{field: json.RawMessage(`"?"`)}})
+	}
+	for range 3 {
+		require.NoError(t, w.start(nil).RunOnce(t.Context()))
+		require.Len(t, pipelinetest.ReadAll(t, w.kafka, schemas.DLQTopic(schemas.PeopleTopic)), 3)
+		w.update(salesloftest.Change{IDs: []int64{100_000_009}}) // so that the position is saved
+	}
+}
+
 // TestASourceIsNotEmptiedIntoTheDeadLetters: above the cap nothing more goes there, however often it is tried, until the cap
 // is raised.
 func TestASourceIsNotEmptiedIntoTheDeadLetters(t *testing.T) {

@@ -44,9 +44,9 @@ func TestCredentialsAreNamedByTheirVariables(t *testing.T) {
 		})
 	}
 	polling := people.Config{Interval: time.Minute}
-	ok := runCommand{Salesloft: connect.Config{ClientID: "c", ClientSecret: "s", RefreshToken: "r", KeeperURL: "base64key://"}, Polling: polling}
+	ok := runCommand{Salesloft: connect.Config{ClientID: "c", ClientSecret: "s", RefreshToken: "r", KeeperURL: "base64key://", BudgetPerMinute: 600, BudgetShare: 0.5}, Polling: polling}
 	require.NoError(t, ok.validate())
-	require.NoError(t, (&runCommand{Salesloft: connect.Config{APIKey: "k"}, Polling: polling}).validate())
+	require.NoError(t, (&runCommand{Salesloft: connect.Config{APIKey: "k", BudgetPerMinute: 600, BudgetShare: 0.5}, Polling: polling}).validate())
 
 	wrong := runCommand{
 		Salesloft: connect.Config{BudgetShare: 2},

@@ -132,7 +132,7 @@ func (c *Connection) openSecrets(ctx context.Context, cfg Config) error {
 			*credential.renew = value.Renew
 		}
 	}
-	if cfg.KeeperURL == "" || cfg.APIKey != "" {
+	if !cfg.SharesGrant() {
 		return nil
 	}
 	url, err := secret.Read(ctx, "STATE_KEEPER_URL", cfg.KeeperURL)
