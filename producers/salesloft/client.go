@@ -109,7 +109,7 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 	if cfg.APIKey != nil {
 		c.tokens = keySource{key: cfg.APIKey, newer: cfg.RenewAPIKey}
 	} else {
-		c.tokens = newOAuth(cfg, logger, client, m)
+		c.tokens = newOAuth(cfg, logger, client)
 	}
 	return c, nil
 }

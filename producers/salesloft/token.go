@@ -88,7 +88,6 @@ type oauth struct {
 	cfg     Config
 	logger  *slog.Logger
 	http    *http.Client
-	metrics metrics
 	flight  singleflight.Group
 	flights sync.WaitGroup
 
@@ -112,8 +111,8 @@ type refusal struct {
 	credentials string
 }
 
-func newOAuth(cfg Config, logger *slog.Logger, client *http.Client, m metrics) *oauth {
-	return &oauth{cfg: cfg, logger: logger, http: client, metrics: m}
+func newOAuth(cfg Config, logger *slog.Logger, client *http.Client) *oauth {
+	return &oauth{cfg: cfg, logger: logger, http: client}
 }
 
 // token makes nobody wait who has a good token: renewing it takes a lock that others may hold for seconds.
@@ -283,7 +282,6 @@ func (o *oauth) adopt(ctx context.Context, g Grant, issued bool) renewal {
 	o.mu.Lock()
 	o.current, o.refusal = g, refusal{}
 	o.mu.Unlock()
-	o.metrics.refused.Set(0)
 	o.logger.DebugContext(ctx, "access token renewed", "issued", issued, "expires_at", g.ExpiresAt)
 	return renewal{access: g.AccessToken, issued: issued}
 }
@@ -316,7 +314,6 @@ func (o *oauth) note(err error) {
 	if !errors.Is(err, ErrInvalidGrant) && !errors.Is(err, ErrUnauthorized) {
 		return
 	}
-	o.metrics.refused.Set(1)
 	noted := refusal{err: err, at: o.cfg.Now(), credentials: o.credentials()}
 	o.mu.Lock()
 	defer o.mu.Unlock()
