@@ -1,6 +1,7 @@
 package people
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -39,6 +40,7 @@ type world struct {
 	api      *httptest.Server
 	kafka    *pipelinetest.Cluster
 	registry *wire.Registry
+	logs     io.Writer // of the processes, down to debug
 }
 
 func newWorld(t *testing.T, cfg salesloftest.Config) *world {
@@ -66,6 +68,7 @@ type process struct {
 	receiver *Receiver
 	source   *salesloft.Client
 	state    *state.Store
+	reg      *prometheus.Registry
 }
 
 const webhookSecret = "s3cr3t-callback-token"
@@ -77,6 +80,9 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 		change = func(*Config, *salesloft.Config, *Deps) {}
 	}
 	t, ctx, logger := w.t, w.t.Context(), slog.New(slog.DiscardHandler)
+	if w.logs != nil {
+		logger = slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	client := pipelinetest.Client(t, w.kafka, kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0))
 	reg := prometheus.NewRegistry()
 	open := func(topic, schemaFile string) *publish.Publisher {
@@ -118,7 +124,7 @@ func (w *world) start(change func(*Config, *salesloft.Config, *Deps)) *process {
 	require.NoError(t, err)
 	receiver, err := NewReceiver(ReceiverConfig{AckTimeout: 30 * time.Second}, logger, peopleTopic, func() []string { return []string{webhookSecret} }, reg)
 	require.NoError(t, err)
-	return &process{Producer: producer, receiver: receiver, source: source, state: store}
+	return &process{Producer: producer, receiver: receiver, source: source, state: store, reg: reg}
 }
 
 // events returns what is on the people topic, in order within each key.
