@@ -17,6 +17,7 @@ import (
 
 	"github.com/revstream/revstream/producers/clari"
 	"github.com/revstream/revstream/producers/clari/claritest"
+	"github.com/revstream/revstream/producers/state"
 	"github.com/revstream/revstream/schemas/exportrun"
 )
 
@@ -269,4 +270,27 @@ func TestDownloadThatIsCutShortIsTriedAgain(t *testing.T) {
 			w.requireExactlyOnce()
 		})
 	}
+}
+
+// TestALockThatIsLostEndsTheJobsWork, and whoever has it next takes the job over.
+func TestALockThatIsLostEndsTheJobsWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, claritest.Config{})
+	require.NoError(t, w.sim.FailJobs(1, "STARTED")) // it does not end
+	var lost atomic.Bool
+	w.kafka.ControlKey(int16(kmsg.Heartbeat), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		w.kafka.KeepControl()
+		if w.jobs() == 0 || lost.Swap(true) {
+			return nil, nil, false
+		}
+		resp := kreq.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+		return resp, nil, true
+	})
+	require.ErrorIs(t, w.start(options{cfg: twoQuarters}).RunOnce(t.Context()), state.ErrLockLost)
+	require.Empty(t, w.runs())
+	next := options{cfg: func(c *Config) { c.Quarters, c.JobTimeout = 2, 50*time.Millisecond }}
+	require.Equal(t, 2+1, w.run(next, 1, nil), "the one that does not end, in whose place another is asked for, and the other quarter's")
+	require.Equal(t, map[exportrun.Outcome]int{exportrun.Succeeded: 2}, w.outcomes())
+	w.requireExactlyOnce()
 }
