@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -185,38 +186,26 @@ func (f *Forecasts) catchUp(ctx context.Context, r *record) (done int64, err err
 	return done, nil
 }
 
-// begin makes the plan. Where nobody knows the current quarter yet, exporting it is the first step.
+// begin makes the plan. Where nobody knows the current quarter yet, exporting it is the first step; catchUp finds its account.
 func (f *Forecasts) begin(ctx context.Context, r *record, save func() error) error {
 	steps, known, err := f.plan(ctx, r)
 	if err != nil {
 		return err
 	}
 	if !known {
-		first := &step{ForecastID: f.Config.ForecastIDs[0]}
-		if err := f.step(ctx, r, first); err != nil {
+		run, err := f.Exporter.ExportPeriod(ctx, f.Config.ForecastIDs[0], "")
+		if run.RunID == "" {
 			return err
 		}
 		if steps, known, err = f.plan(ctx, r); err != nil {
 			return err
 		}
 		if !known {
-			return fmt.Errorf("finding the current quarter: its export %s: %s", first.Outcome, first.Error)
+			return errors.New("finding the current quarter: its export does not say which it is: look at its account among the export runs")
 		}
-		steps = adopt(steps, first)
 	}
 	r.Steps = steps
 	return save()
-}
-
-// adopt puts a step that is done in the place of the one that would do it again. Out of the range it is a step of its own.
-func adopt(steps []*step, first *step) []*step {
-	for i, s := range steps {
-		if s.ForecastID == first.ForecastID && s.Period == first.Period {
-			steps[i] = first
-			return steps
-		}
-	}
-	return append([]*step{first}, steps...)
 }
 
 // step runs one export. One that failed is over as well: its account says why, and so does the summary.
@@ -235,9 +224,6 @@ func (r *record) enter(s *step, run *exportrun.ExportRun) {
 	s.Counts = Counts{Rows: run.RowsExpected, Published: run.RowsPublished, Unchanged: run.RowsUnchanged, Rejected: run.RowsRejected}
 	if run.Error != nil {
 		s.Error = *run.Error
-	}
-	if s.Period == "" && run.TimePeriodID != nil {
-		s.Period = *run.TimePeriodID
 	}
 	r.Counts = r.plus(s.Counts)
 }

@@ -53,7 +53,7 @@ func (c Counts) plus(d Counts) Counts {
 // step is one export.
 type step struct {
 	ForecastID string `json:"forecast_id"`
-	Period     string `json:"period,omitempty"` // "" for the one that Clari takes for the current one
+	Period     string `json:"period"`
 	Done       bool   `json:"done,omitempty"`
 	Outcome    string `json:"outcome,omitempty"`
 	Error      string `json:"error,omitempty"`
@@ -61,12 +61,7 @@ type step struct {
 	Counts
 }
 
-func (s *step) name() string {
-	if s.Period == "" {
-		return s.ForecastID + ", current quarter"
-	}
-	return s.ForecastID + " " + s.Period
-}
+func (s *step) name() string { return s.ForecastID + " " + s.Period }
 
 // file is a record on the disk.
 type file struct{ path string }

@@ -64,6 +64,7 @@ func TestNothingTakesForever(t *testing.T) {
 		report := Run(t.Context(), nil, slow, []Check{{Name: "quick", Run: as(Pass)}})
 		require.LessOrEqual(t, time.Since(start), 30*time.Second)
 		require.Equal(t, 6, report.Failed())
+		require.Contains(t, lines(t, report), "[FAIL] 3: context deadline exceeded")
 		require.Contains(t, lines(t, report), "[FAIL] 6: NOT TRIED")
 		require.Contains(t, lines(t, report), "[PASS] quick")
 	})
