@@ -164,14 +164,14 @@ func (m *member) metadata() []byte {
 	if m.holds {
 		claim = 1
 	}
-	return binary.BigEndian.AppendUint64([]byte{claim}, uint64(m.since.UnixMicro())) //nolint:gosec // after 1970
+	return binary.BigEndian.AppendUint64([]byte{claim}, uint64(m.since.UnixMicro()))
 }
 
 // sync gets this member's part of the assignment, which the leader makes.
 func (m *member) sync(ctx context.Context, joined *kmsg.JoinGroupResponse) (holds bool, err error) {
 	req := kmsg.NewPtrSyncGroupRequest()
 	req.Group, req.Generation, req.MemberID = m.group, m.generation, m.id
-	req.ProtocolType, req.Protocol = kmsg.StringPtr(lockProtocol), kmsg.StringPtr("v1")
+	req.ProtocolType, req.Protocol = new(lockProtocol), new("v1")
 	if joined.LeaderID == m.id {
 		holder := pick(joined.Members)
 		for _, other := range joined.Members {

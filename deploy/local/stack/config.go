@@ -105,9 +105,9 @@ func BinDir() (string, error) {
 const (
 	clariKey        = "local-clari-key"
 	clientID        = "local-salesloft-client"
-	clientSecret    = "local-salesloft-secret"  //nolint:gosec // it opens nothing else
-	refreshToken    = "local-salesloft-refresh" //nolint:gosec // as above
-	webhookSecret   = "local-webhook-secret"    //nolint:gosec // as above
+	clientSecret    = "local-salesloft-secret"
+	refreshToken    = "local-salesloft-refresh"
+	webhookSecret   = "local-webhook-secret" //nolint:gosec // it opens nothing else
 	keeperKey       = "bG9jYWwtc3RhdGUta2VlcGVyLW9ubHktZm9yLWhlcmU="
 	localDatabase   = "revenue"
 	webhookCallback = "/webhooks/salesloft"
