@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -127,8 +128,11 @@ func (t *Tour) sameForecasts(ctx context.Context, changes []claritest.Change) er
 // lateVersions changes people twice: the first change is known to nobody until
 // its webhook arrives, after the one of the second.
 func (t *Tour) lateVersions(ctx context.Context) ([]int64, error) {
-	ids, err := t.changePeople(ctx, salesloftest.Change{Count: latePeople, Quiet: true})
+	ids, err := t.unchangedPeople(ctx, latePeople)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := t.changePeople(ctx, salesloftest.Change{IDs: ids, Quiet: true}); err != nil {
 		return nil, err
 	}
 	first, err := t.people(ctx)
@@ -147,6 +151,23 @@ func (t *Tour) lateVersions(ctx context.Context) ([]int64, error) {
 		}
 	}
 	return ids, nil
+}
+
+// unchangedPeople returns the IDs of people of whom ClickHouse has one version.
+func (t *Tour) unchangedPeople(ctx context.Context, n int) ([]int64, error) {
+	answer, err := t.query(ctx, fmt.Sprintf("SELECT person_id FROM people_history GROUP BY person_id HAVING uniqExact(event_id) = 1 ORDER BY person_id LIMIT %d", n))
+	if err != nil {
+		return nil, err
+	}
+	var ids []int64
+	for field := range strings.FieldsSeq(answer) {
+		id, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("ClickHouse answered %q where an ID was expected", field)
+		}
+		ids = append(ids, id)
+	}
+	return ids, equal("people who have not changed", len(ids), n)
 }
 
 // delivered waits until Salesloft's webhooks have been taken.
