@@ -61,6 +61,7 @@ type Deps struct {
 	Kafka     *kgo.Client        // reads back what is published
 	Schemas   wire.SchemaSource
 	Metrics   prometheus.Registerer
+	Keys      func(n int) // is told, as they grow, how many keys are kept in memory; may be nil
 }
 
 // Exporter runs export cycles, one at a time and in each one job at a time: exports share the organisation's limit of
@@ -360,16 +361,19 @@ func (e *Exporter) locked(ctx context.Context, do func(context.Context) error) e
 
 // refresh makes known what stands on the topic.
 func (e *Exporter) refresh(ctx context.Context) (err error) {
-	if e.known != nil {
-		err = e.known.Refresh(ctx, e.deps.Kafka, e.deps.Schemas, e.logger)
-	}
-	if e.known == nil || errors.Is(err, snapshot.ErrShrunk) {
-		e.known, err = LoadKnown(ctx, e.deps.Kafka, e.deps.Schemas, e.logger)
-	}
-	if err != nil {
+	for range 2 {
+		if e.known == nil {
+			e.known = newKnown()
+			e.known.facts.grown = e.deps.Keys
+		}
+		if err = e.known.Refresh(ctx, e.deps.Kafka, e.deps.Schemas, e.logger); err == nil {
+			e.metrics.known(e.known)
+			return nil
+		}
 		e.known = nil
-		return err
+		if !errors.Is(err, snapshot.ErrShrunk) { // else it is another topic than was read, to be read from its beginning
+			break
+		}
 	}
-	e.metrics.known(e.known)
-	return nil
+	return err
 }

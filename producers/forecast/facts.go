@@ -24,7 +24,11 @@ type fact struct {
 type facts struct {
 	shards [1 << shardBits][]slot
 	n      int
+	grown  func(keys int) // is told now and then; may be nil
 }
+
+// grownBy is how many keys it takes until it is told.
+const grownBy = 1 << 16
 
 const (
 	shardBits   = 12
@@ -90,7 +94,9 @@ func (t *facts) put(key keyHash, f fact) {
 		*shard = grown
 	}
 	*shard = slices.Insert(*shard, at, pack(key[1], f))
-	t.n++
+	if t.n++; t.grown != nil && t.n%grownBy == 0 {
+		t.grown(t.n)
+	}
 }
 
 // forget makes all facts unseen.

@@ -33,12 +33,6 @@ func newKnown() *Known {
 	return &Known{seeds: [...]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()}}
 }
 
-// LoadKnown reads the forecast topic to its end.
-func LoadKnown(ctx context.Context, client *kgo.Client, source wire.SchemaSource, logger *slog.Logger) (*Known, error) {
-	k := newKnown()
-	return k, k.Refresh(ctx, client, source, logger)
-}
-
 // Refresh reads on to the topic's end, so that what another process has published is known. The error is one of Kafka or of the
 // registry, and passes, or snapshot.ErrShrunk; after it nothing is to be relied on. A record that is no event is skipped.
 func (k *Known) Refresh(ctx context.Context, client *kgo.Client, source wire.SchemaSource, logger *slog.Logger) error {

@@ -121,8 +121,8 @@ func TestKnownIsWhatTheTopicHolds(t *testing.T) {
 	require.NoError(t, tx.ProduceSync(t.Context(), record(value(t, "aborted", "1", at(1))), record(value(t, "late", "9", at(9)))).FirstErr())
 	require.NoError(t, tx.EndTransaction(t.Context(), kgo.TryAbort))
 
-	k, err := LoadKnown(t.Context(), client, registry, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
+	k := newKnown()
+	require.NoError(t, k.Refresh(t.Context(), client, registry, slog.New(slog.DiscardHandler)))
 	require.Equal(t, 2, k.Len())
 	require.Equal(t, 3, k.skipped)
 	key, content := k.hash(newest)

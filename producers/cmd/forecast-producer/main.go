@@ -13,10 +13,18 @@ import (
 
 const name = "forecast-producer"
 
-// memoryLimit is how much the Go runtime may have before it collects garbage more often than it else would. A process that knows two
-// million keys needs less than it at a time, but without a limit it would use twice that. Whoever has more of them raises it:
-// GOMEMLIMIT overrides it.
-const memoryLimit = 90 << 20
+// What the Go runtime may have before it collects garbage more often than it else would: what the process needs beside the keys that
+// it knows, and these. Without a limit it would use twice as much. GOMEMLIMIT overrides it.
+const (
+	leastMemory  = 64 << 20
+	memoryBeside = 40 << 20
+	memoryPerKey = 21
+)
+
+// limitMemory sets the limit for so many keys.
+func limitMemory(keys int) {
+	debug.SetMemoryLimit(max(leastMemory, memoryBeside+int64(keys)*memoryPerKey))
+}
 
 type settings struct {
 	daemon.Config
@@ -26,10 +34,11 @@ type settings struct {
 }
 
 func main() {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
 	var s settings
+	if os.Getenv("GOMEMLIMIT") == "" {
+		limitMemory(0)
+		s.Run.keys = limitMemory
+	}
 	daemon.Main(name, "Publishes Clari's forecasts: what changed in the current quarter and in those before it.", &s, s.setup, options()...)
 }
 

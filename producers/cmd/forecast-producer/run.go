@@ -33,6 +33,8 @@ type runCommand struct {
 
 	Forecast forecast.Config `embed:""`
 	Once     bool            `name:"once" help:"Run one cycle, whatever was exported lately, and exit: 1 if a job failed." group:"Clari"`
+
+	keys func(n int) // forecast.Deps.Keys
 }
 
 func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
@@ -59,7 +61,7 @@ func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
 	rt.Defer("kafka client", func(context.Context) error { client.Close(); return nil })
 	rt.Check("kafka", kafkaclient.Check(client, 2*time.Second))
 
-	deps := forecast.Deps{Clari: source.Client, Kafka: client, Schemas: registry, Metrics: rt.Registry}
+	deps := forecast.Deps{Clari: source.Client, Kafka: client, Schemas: registry, Metrics: rt.Registry, Keys: c.keys}
 	if deps.Forecasts, err = c.open(ctx, rt, client, registry, schemas.ForecastTopic, entity.SchemaFile); err != nil {
 		return err
 	}
