@@ -57,7 +57,8 @@ func TestNoSecretLeaves(t *testing.T) {
 		stack.ForecastConsumer: cfg.Addrs.ForecastConsumer, stack.PeopleConsumer: cfg.Addrs.PeopleConsumer,
 	} {
 		for _, path := range []string{"/metrics", "/health", "/readyz", "/healthz"} {
-			read[name+path] = fetch(t, "http://"+addr+path)
+			body, header := fetch(t, "http://"+addr+path)
+			read[name+path] = fmt.Appendf(body, "%v", header)
 		}
 	}
 	_, err := s.Stop(t.Context(), stack.PeopleProducer, stack.ForecastProducer)
@@ -77,7 +78,8 @@ func TestNoSecretLeaves(t *testing.T) {
 	}
 
 	var issued struct{ Tokens []string }
-	require.NoError(t, json.Unmarshal(fetch(t, "http://"+cfg.Addrs.Salesloft+"/_sim/tokens"), &issued))
+	body, _ := fetch(t, "http://"+cfg.Addrs.Salesloft+"/_sim/tokens")
+	require.NoError(t, json.Unmarshal(body, &issued))
 	require.GreaterOrEqual(t, len(issued.Tokens), 4, "two pairs at least")
 	wrong := []string{"another-key-that-is-wrong", "another-secret-that-is-wrong", "another-token-that-is-wrong"}
 	for _, secret := range append(append(cfg.Secrets(), issued.Tokens...), wrong...) {
@@ -99,7 +101,7 @@ func control(t *testing.T, url, body string) {
 	require.Equal(t, 2, resp.StatusCode/100, url)
 }
 
-func fetch(t *testing.T, url string) []byte {
+func fetch(t *testing.T, url string) ([]byte, http.Header) {
 	t.Helper()
 	client := http.Client{Timeout: 30 * time.Second}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -109,7 +111,7 @@ func fetch(t *testing.T, url string) []byte {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	return fmt.Appendf(text, "\n%v", resp.Header)
+	return text, resp.Header
 }
 
 // topics returns all that is on each topic: keys, values and headers.
