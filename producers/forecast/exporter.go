@@ -61,7 +61,7 @@ type Deps struct {
 	Kafka     *kgo.Client        // reads back what is published
 	Schemas   wire.SchemaSource
 	Metrics   prometheus.Registerer
-	Keys      func(n int) // is told, as they grow, how many keys are kept in memory; may be nil
+	Keys      func(n int) // is told, as they grow, how many keys are kept in memory, such as LimitMemory returns; may be nil
 }
 
 // Exporter runs export cycles, one at a time and in each one job at a time: exports share the organisation's limit of

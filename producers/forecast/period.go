@@ -14,7 +14,7 @@ import (
 // otherPeriod is the failure of a run whose results are of another period than was asked for: to one that it does not know,
 // Clari answers with the current quarter, without a word.
 func otherPeriod(got, asked string) error {
-	return fmt.Errorf("the results are of time period %s instead of %s: if Clari has no earlier ones, set CLARI_QUARTERS (or --quarters) to less", got, asked)
+	return fmt.Errorf("the results are of time period %s instead of %s: Clari has no such period, or none so early (a cycle asks for as many as CLARI_QUARTERS or --quarters says)", got, asked)
 }
 
 // periodOf returns which of the periods that an export describes its entries are of. Mostly there is but one.

@@ -15,8 +15,11 @@ import (
 	"github.com/revstream/revstream/deploy/local/process"
 )
 
-// largeBytes is the size of the large Clari document: what a large organisation's export of a quarter, week over week, has.
-const largeBytes = 500_000_000
+// The large Clari document: what an organisation of some thousand people with many fields exports of a quarter, week over week.
+const (
+	largeBytes  = 500_000_000
+	largeFields = 40
+)
 
 // large measures forecast-producer on a document of 500 MB of which everything is new: the worst case for its memory, since it
 // has to remember each key that it publishes. Once a run: nothing is compared with it.
@@ -53,7 +56,7 @@ func (r *run) large() measurement {
 // largeDocument sizes the document by a small one of the same kind, as how many weeks a quarter has so far depends on the day.
 func (r *run) largeDocument(ctx context.Context) (document, error) {
 	const few = 500
-	sim, addr, err := r.simulate(ctx, few)
+	sim, addr, err := r.simulate(ctx, few, largeFields)
 	if err != nil {
 		return document{}, err
 	}
@@ -63,7 +66,7 @@ func (r *run) largeDocument(ctx context.Context) (document, error) {
 	}
 	users := largeBytes * few / size
 	r.report.add(ExportRate, "document_mb", float64(size)*float64(users)/few/1e6)
-	return document{users: users, historical: true, kinds: "forecast", events: entries / few * users, figure: ExportRate}, nil
+	return document{users: users, fields: largeFields, historical: true, kinds: "forecast", events: entries / few * users, figure: ExportRate}, nil
 }
 
 // sampleExport exports what a Clari has, and returns the document's size in bytes and its number of entries that make an event.

@@ -41,7 +41,7 @@ func (r *run) producer() measurement {
 			if err := r.rig.Quiet(ctx); err != nil {
 				return err
 			}
-			return errors.Join(r.export(ctx, broker, document{users: clariUsers, kinds: clariKinds, events: clariEvents, figure: ProducerRate}),
+			return errors.Join(r.export(ctx, broker, document{users: clariUsers, fields: clariFields, kinds: clariKinds, events: clariEvents, figure: ProducerRate}),
 				broker.Stop(ctx), os.RemoveAll(broker.Dir))
 		},
 	}
@@ -50,6 +50,7 @@ func (r *run) producer() measurement {
 // document is an export of which everything is new.
 type document struct {
 	users      int
+	fields     int
 	historical bool   // every week of the quarter so far, rather than the latest
 	kinds      string // of value
 	events     int    // that it makes
@@ -57,16 +58,16 @@ type document struct {
 }
 
 // simulate starts a Clari that has the document, and returns the address of its API.
-func (r *run) simulate(ctx context.Context, users int) (*process.Process, string, error) {
+func (r *run) simulate(ctx context.Context, users, fields int) (*process.Process, string, error) {
 	return r.rig.Simulator(ctx, "clari", []string{"CLARI_API_KEY=" + clariKey}, "--no-drift",
-		"--users="+strconv.Itoa(users), "--set=Fields="+strconv.Itoa(clariFields))
+		"--users="+strconv.Itoa(users), "--set=Fields="+strconv.Itoa(fields))
 }
 
 // export runs the producer through one export, and counts what it has published.
 func (r *run) export(ctx context.Context, broker *rig.Broker, doc document) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, exportPatience, fmt.Errorf("forecast-producer was not through the document after %s %s", exportPatience, r.logs()))
 	defer cancel()
-	sim, addr, err := r.simulate(ctx, doc.users)
+	sim, addr, err := r.simulate(ctx, doc.users, doc.fields)
 	if err != nil {
 		return err
 	}

@@ -154,7 +154,7 @@ func (p *process) open(ctx context.Context, source, topic, schema string) (*publ
 // forecasts reads with the live producer's state, where the lock and the job in hand are.
 func (p *process) forecasts(ctx context.Context) (*backfill.Forecasts, error) {
 	var err error
-	deps := forecast.Deps{Clari: p.clari.Client, Kafka: p.kafka, Schemas: p.registry, Metrics: p.rt.Registry, Runs: p.runs}
+	deps := forecast.Deps{Clari: p.clari.Client, Kafka: p.kafka, Schemas: p.registry, Metrics: p.rt.Registry, Runs: p.runs, Keys: forecast.LimitMemory()}
 	if deps.State, err = state.Open(ctx, p.kafka, "forecast-producer"); err != nil {
 		return nil, err
 	}

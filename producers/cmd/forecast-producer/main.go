@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"os"
-	"runtime/debug"
 
 	"github.com/alecthomas/kong"
 
@@ -12,19 +11,6 @@ import (
 )
 
 const name = "forecast-producer"
-
-// What the Go runtime may have before it collects garbage more often than it else would: what the process needs beside the keys that
-// it knows, and these. Without a limit it would use twice as much. GOMEMLIMIT overrides it.
-const (
-	leastMemory  = 64 << 20
-	memoryBeside = 40 << 20
-	memoryPerKey = 21
-)
-
-// limitMemory sets the limit for so many keys.
-func limitMemory(keys int) {
-	debug.SetMemoryLimit(max(leastMemory, memoryBeside+int64(keys)*memoryPerKey))
-}
 
 type settings struct {
 	daemon.Config
@@ -35,10 +21,6 @@ type settings struct {
 
 func main() {
 	var s settings
-	if os.Getenv("GOMEMLIMIT") == "" {
-		limitMemory(0)
-		s.Run.keys = limitMemory
-	}
 	daemon.Main(name, "Publishes Clari's forecasts: what changed in the current quarter and in those before it.", &s, s.setup, options()...)
 }
 

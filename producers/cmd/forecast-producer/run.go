@@ -19,9 +19,6 @@ import (
 	"github.com/revstream/revstream/schemas/wire"
 )
 
-// bufferedRecords is how many events wait for the brokers at most. More of them make it no faster, but each takes 1.5 kB.
-const bufferedRecords = 2048
-
 type runCommand struct {
 	Kafka kafkaclient.Config `embed:""`
 
@@ -33,8 +30,6 @@ type runCommand struct {
 
 	Forecast forecast.Config `embed:""`
 	Once     bool            `name:"once" help:"Run one cycle, whatever was exported lately, and exit: 1 if a job failed." group:"Clari"`
-
-	keys func(n int) // forecast.Deps.Keys
 }
 
 func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
@@ -54,14 +49,14 @@ func (c *runCommand) start(ctx context.Context, rt *daemon.Runtime) error {
 	if err != nil {
 		return err
 	}
-	client, err := kafkaclient.New(c.Kafka, rt.Logger, rt.Registry, publish.ClientOption(), kgo.MaxBufferedRecords(bufferedRecords))
+	client, err := kafkaclient.New(c.Kafka, rt.Logger, rt.Registry, publish.ClientOption())
 	if err != nil {
 		return err
 	}
 	rt.Defer("kafka client", func(context.Context) error { client.Close(); return nil })
 	rt.Check("kafka", kafkaclient.Check(client, 2*time.Second))
 
-	deps := forecast.Deps{Clari: source.Client, Kafka: client, Schemas: registry, Metrics: rt.Registry, Keys: c.keys}
+	deps := forecast.Deps{Clari: source.Client, Kafka: client, Schemas: registry, Metrics: rt.Registry, Keys: forecast.LimitMemory()}
 	if deps.Forecasts, err = c.open(ctx, rt, client, registry, schemas.ForecastTopic, entity.SchemaFile); err != nil {
 		return err
 	}
