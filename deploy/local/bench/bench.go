@@ -87,6 +87,9 @@ type measurement struct {
 	figures []string // that it is for
 	setUp   func(context.Context) error
 	measure func(context.Context) error
+
+	once bool // in a run with --quick
+	long bool // too long for a run with --quick, unless it is asked for
 }
 
 // Run measures, and tells out how far it is. Its error says that something could not be measured, or that what was measured
@@ -114,6 +117,9 @@ func Run(ctx context.Context, cfg Config, logger *slog.Logger, out io.Writer) (r
 		}
 		r.say("round %d of %d", r.round+1, r.cfg.Rounds)
 		for _, m := range all {
+			if m.once && r.cfg.Quick && r.round > 0 {
+				continue
+			}
 			if err := m.measure(ctx); err != nil {
 				return nil, fmt.Errorf("round %d: %w", r.round+1, err)
 			}
@@ -179,7 +185,9 @@ func (r *run) wanted(figures ...string) bool {
 // measurements are those that are wanted, in their order within a round.
 func (r *run) measurements() []measurement {
 	all := []measurement{r.forecasts(), r.duplicates(), r.ledger(), r.people(), r.allocs(), r.freshness(), r.producer(), r.large(), r.webhooks()}
-	return slices.DeleteFunc(all, func(m measurement) bool { return !r.wanted(m.figures...) })
+	return slices.DeleteFunc(all, func(m measurement) bool {
+		return !r.wanted(m.figures...) || m.long && r.cfg.Quick && len(r.cfg.Only) == 0
+	})
 }
 
 // logs says where to look.

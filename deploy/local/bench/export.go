@@ -26,6 +26,7 @@ const (
 func (r *run) large() measurement {
 	return measurement{
 		figures: []string{ExportRSS, ExportRate},
+		long:    true,
 		setUp:   func(context.Context) error { return nil },
 		measure: func(ctx context.Context) error {
 			if r.round > 0 {
