@@ -31,7 +31,7 @@ var (
 		jobId userId fieldId timePeriodId timeFrameId crmId hierarchyId parentHierarchyId scopeId orgId errorId forecastId
 		runningJobIds submittedJobIds updatedBy
 		startTime endTime expiredTime updatedOn startDate endDate year version downloads timePeriod label
-		status code namespace module source type fieldType fileType exportFormat schedule typesToExport currency request_id
+		status code namespace module source type fieldType fileType fileName exportFormat schedule typesToExport currency request_id
 		concurrentLimit monthlyQuota availableConcurrentLimit availableMonthlyQuota
 
 		id guid user_guid tenant_id crm_id account_crm_id owner_crm_id upsert_key upsert_type crm_id_type
