@@ -65,7 +65,7 @@ type size struct {
 // sizes by Config.Quick.
 var sizes = map[bool]size{
 	false: {rounds: 5, events: 1_000_000, ledger: 50_000_000, fresh: 20 * time.Second},
-	true:  {rounds: 2, events: 400_000, ledger: 50_000_000, fresh: 6 * time.Second, enough: 100 * time.Second},
+	true:  {rounds: 2, events: 400_000, ledger: 50_000_000, fresh: 6 * time.Second, enough: 120 * time.Second},
 }
 
 // run is a run under way.
