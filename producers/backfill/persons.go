@@ -37,8 +37,8 @@ func (p *Persons) estimate(ctx context.Context, r *record, out io.Writer) error 
 		return err
 	}
 	points := rows/salesloft.MaxPageSize + 1
-	fmt.Fprintf(out, "would read %d people, in %d requests for %d points of the team's budget: at least %.1f min at %d points a minute\n",
-		rows, points, points, float64(points)/float64(p.PointsPerMinute), p.PointsPerMinute)
+	fmt.Fprintf(out, "would read %d people, in %d requests for %d points of the team's budget: at least %s at %d points a minute\n",
+		rows, points, points, (time.Duration(points) * time.Minute / time.Duration(p.PointsPerMinute)).Round(time.Second), p.PointsPerMinute)
 	fmt.Fprintln(out, "nothing was asked for but this count, nothing was published")
 	return nil
 }

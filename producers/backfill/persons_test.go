@@ -180,7 +180,7 @@ func TestDryRunOfPeopleAsksForACount(t *testing.T) {
 	w.now = time.Now()
 	p := w.start()
 	require.NoError(t, w.backfill(p, w.persons(p, w.serve(sim)), Config{Entity: People, Start: day("2000-01-01"), DryRun: true}).Run(t.Context()))
-	require.Contains(t, p.out.String(), "would read 250 people, in 3 requests for 3 points of the team's budget: at least 1 minutes at 300 points a minute\n")
+	require.Contains(t, p.out.String(), "would read 250 people, in 3 requests for 3 points of the team's budget: at least 1s at 300 points a minute\n")
 	require.Equal(t, 1, sim.Stats().Requests)
 	require.Empty(t, w.persisted())
 	require.Empty(t, w.runs())
