@@ -221,8 +221,14 @@ func (b *Backfill) run(ctx context.Context, r *record, save func() error) error 
 		return err
 	}
 	b.summarize(r, run)
+	if run.Outcome == exportrun.Failed {
+		return errAllFailed
+	}
 	return nil
 }
+
+// errAllFailed is returned by Run where nothing of the range could be exported: scripts go by the exit code.
+var errAllFailed = errors.New("every export failed, the summary says why; --restart begins anew")
 
 // account is the summary event.
 func (b *Backfill) account(r *record) *exportrun.ExportRun {

@@ -194,6 +194,20 @@ func TestQuartersThatClariDoesNotHaveAreReported(t *testing.T) {
 	require.Contains(t, p.out.String(), "forecast 2025_Q3                         FAILED")
 }
 
+// TestABackfillOfWhichNothingSucceedsFails: it has its account, and an exit code that scripts notice.
+func TestABackfillOfWhichNothingSucceedsFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.withClari(claritest.Config{Quarters: 2})
+	w.cycle()
+	p := w.start()
+	err := w.backfill(p, w.forecasts(p), Config{Entity: Forecast, Start: day("2025-07-01"), End: day("2025-09-30")}).Run(t.Context())
+	require.ErrorIs(t, err, errAllFailed)
+	require.Equal(t, exportrun.Failed, w.summaries()[0].Outcome)
+	require.Contains(t, p.out.String(), "forecast 2025_Q3                         FAILED")
+	require.True(t, w.state().Finished)
+}
+
 func TestDryRunOfForecastsSpendsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
