@@ -31,9 +31,22 @@ import (
 	"github.com/alecthomas/kong"
 )
 
+// ExitError is an error of setup whose kind is told by the process's exit code.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+// Error implements error.
+func (e *ExitError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *ExitError) Unwrap() error { return e.Err }
+
 // Main is the whole of a binary. It parses args and environment into settings, starts the HTTP server, calls setup
 // and then waits until every component that setup has started (Runtime.Go) has returned, one has failed, or a signal
-// has come; it stops what is left and exits: 0 if nothing failed, else 1.
+// has come; it stops what is left and exits: 0 if nothing failed, else 1, or the code of an
+// ExitError that setup returned.
 //
 // setup may also do the whole work itself and start nothing: the process then ends with it. Until setup has returned,
 // /readyz says that the process is starting.
@@ -65,6 +78,9 @@ func run(ctx context.Context, name, description string, settings Settings, setup
 	}
 	if !errors.Is(err, errComponent) { // which the log has
 		printError(stderr, name, err)
+	}
+	if exit, ok := errors.AsType[*ExitError](err); ok {
+		return exit.Code
 	}
 	return 1
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -84,6 +85,9 @@ var scenarios = map[string]func(context.Context, *daemon.Runtime) error{
 	"once": func(context.Context, *daemon.Runtime) error { say("done"); return nil },
 	"wrong": func(context.Context, *daemon.Runtime) error {
 		return errors.Join(errors.New("A is wrong"), errors.New("B is wrong"))
+	},
+	"left": func(context.Context, *daemon.Runtime) error {
+		return fmt.Errorf("draining: %w", &daemon.ExitError{Code: 4, Err: errors.New("some are left")})
 	},
 	"finish": func(_ context.Context, rt *daemon.Runtime) error {
 		rt.Go("cycle", func(context.Context) error { say("cycled"); return nil })
@@ -232,6 +236,7 @@ func TestHowAProcessEnds(t *testing.T) {
 		{"once", nil, 0, "done\n", ""},
 		{"finish", nil, 0, "cycled\n", ""},
 		{"wrong", nil, 1, "", "tester: A is wrong; B is wrong\n"},
+		{"left", nil, 4, "", "tester: draining: some are left\n"},
 		{"fail", nil, 1, "stopped steady\n", `"component":"broken","error":"the disk is full"`},
 		{"once", []string{"KAFKA_BROKERS=a", "LOG_LEVEL=loud"}, 1, "", "LOG_LEVEL"},
 		{"once", []string{"SHUTDOWN_TIMEOUT=soon"}, 1, "", "SHUTDOWN_TIMEOUT"},
