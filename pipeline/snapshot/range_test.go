@@ -82,3 +82,22 @@ func TestReadingOnSeesWhatHasComeSince(t *testing.T) {
 	_, err = on()
 	require.ErrorIs(t, err, snapshot.ErrShrunk)
 }
+
+// TestBoundsAreOfWhatIsThereAndCommitted.
+func TestBoundsAreOfWhatIsThereAndCommitted(t *testing.T) {
+	t.Parallel()
+	_, client := setup(t, 1)
+	c, tx := client(), client(kgo.TransactionalID("tx"))
+	produce(t, c, "0", "1", "2")
+	_, err := kadm.NewClient(c).DeleteRecords(t.Context(), kadm.Offsets{topic: {0: {Topic: topic, At: 1}}})
+	require.NoError(t, err)
+	require.NoError(t, tx.BeginTransaction())
+	produce(t, tx, "of an open transaction")
+	starts, ends, err := snapshot.Bounds(t.Context(), c, topic)
+	require.NoError(t, err)
+	require.Equal(t, snapshot.Position{0: 1}, starts)
+	require.Equal(t, snapshot.Position{0: 3}, ends)
+	require.NoError(t, tx.EndTransaction(t.Context(), kgo.TryAbort))
+	_, _, err = snapshot.Bounds(t.Context(), c, "missing")
+	require.ErrorIs(t, err, snapshot.ErrNoTopic)
+}

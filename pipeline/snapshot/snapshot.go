@@ -56,29 +56,52 @@ func ReadOn(ctx context.Context, client *kgo.Client, topic string, from Position
 	if err != nil {
 		return nil, err
 	}
-	admin := kadm.NewClient(client)
-	starts, err := list(ctx, admin.ListStartOffsets, topic)
+	starts, ends, err := bounds(ctx, client, detail)
 	if err != nil {
-		return nil, fmt.Errorf("finding the beginning of topic %s: %w", topic, err)
-	}
-	ends, err := list(ctx, admin.ListCommittedOffsets, topic)
-	if err != nil {
-		return nil, fmt.Errorf("finding the end of topic %s: %w", topic, err)
+		return nil, err
 	}
 	position := make(Position, len(detail.Partitions))
 	for _, p := range detail.Partitions.Sorted() {
-		start, _ := starts.Lookup(topic, p.Partition)
-		end, _ := ends.Lookup(topic, p.Partition)
-		if end.Offset < from[p.Partition] {
-			return nil, fmt.Errorf("reading topic %s, partition %d: %w: %d before %d", topic, p.Partition, ErrShrunk, end.Offset, from[p.Partition])
+		start, end := starts[p.Partition], ends[p.Partition]
+		if end < from[p.Partition] {
+			return nil, fmt.Errorf("reading topic %s, partition %d: %w: %d before %d", topic, p.Partition, ErrShrunk, end, from[p.Partition])
 		}
-		r := reader{client: client, topic: detail, partition: p.Partition, at: max(start.Offset, from[p.Partition]), end: end.Offset, each: each}
+		r := reader{client: client, topic: detail, partition: p.Partition, at: max(start, from[p.Partition]), end: end, each: each}
 		if err := r.read(ctx); err != nil {
 			return nil, err
 		}
-		position[p.Partition] = end.Offset
+		position[p.Partition] = end
 	}
 	return position, nil
+}
+
+// Bounds returns, for each partition of a topic, the offset of the first record that it has and the one after the last
+// that is committed.
+func Bounds(ctx context.Context, client *kgo.Client, topic string) (starts, ends Position, err error) {
+	detail, err := describe(ctx, client, topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	return bounds(ctx, client, detail)
+}
+
+func bounds(ctx context.Context, client *kgo.Client, detail kadm.TopicDetail) (starts, ends Position, err error) {
+	admin := kadm.NewClient(client)
+	first, err := list(ctx, admin.ListStartOffsets, detail.Topic)
+	if err != nil {
+		return nil, nil, fmt.Errorf("finding the beginning of topic %s: %w", detail.Topic, err)
+	}
+	last, err := list(ctx, admin.ListCommittedOffsets, detail.Topic)
+	if err != nil {
+		return nil, nil, fmt.Errorf("finding the end of topic %s: %w", detail.Topic, err)
+	}
+	starts, ends = make(Position, len(detail.Partitions)), make(Position, len(detail.Partitions))
+	for _, p := range detail.Partitions {
+		start, _ := first.Lookup(detail.Topic, p.Partition)
+		end, _ := last.Lookup(detail.Topic, p.Partition)
+		starts[p.Partition], ends[p.Partition] = start.Offset, end.Offset
+	}
+	return starts, ends, nil
 }
 
 // ReadRange calls each for every committed record of a partition that the topic still has between two offsets, from
