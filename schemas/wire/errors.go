@@ -26,13 +26,31 @@ const (
 type InvalidError struct {
 	Class   string // one of the Reason constants
 	Message string
+	// Field of the writer's schema in which decoding failed, with a dot between a record and its field; empty if it failed
+	// in none.
+	Field string
+	// At is the byte at which decoding failed, counted from the start of the whole value: where that begins which cannot be
+	// read, or is cut short, which may be the value's end. It is Nowhere if that is not known.
+	At int
 }
+
+// Nowhere is At of what is wrong with no byte in particular.
+const Nowhere = -1
 
 func (e *InvalidError) Error() string { return e.Class + ": " + e.Message }
 
 // Reason returns the class. It is how the runtime, which does not know this
 // package, tells a value that is poison from a registry that is away.
 func (e *InvalidError) Reason() string { return e.Class }
+
+// corrupt makes an error of a decoding error. Its place is not known yet.
+func corrupt(err error) *InvalidError {
+	invalid := &InvalidError{Class: ReasonCorrupt, Message: describe(err), At: Nowhere}
+	if semantic, ok := errors.AsType[*avro.SemanticError](err); ok {
+		invalid.Field = semantic.Field
+	}
+	return invalid
+}
 
 // describe renders a decoding error without the values that its causes may quote.
 func describe(err error) string {

@@ -61,7 +61,7 @@ func (r *Registry) SchemaText(ctx context.Context, id int) (string, error) {
 	case err == nil:
 		return s.Schema, nil
 	case errors.As(err, &answer) && answer.ErrorCode == sr.ErrSchemaNotFound.Code:
-		return "", &InvalidError{ReasonUnknownSchema, fmt.Sprintf("the registry has no schema %d", id)}
+		return "", &InvalidError{Class: ReasonUnknownSchema, Message: fmt.Sprintf("the registry has no schema %d", id), At: idAt}
 	default:
 		return "", fmt.Errorf("fetching schema %d: %w", id, err)
 	}

@@ -84,12 +84,13 @@ func (s *Scanner) Scan(ctx context.Context, value []byte) error {
 			return err
 		}
 	}
+	rest := body
 	for i := range s.steps {
-		if body, err = s.steps[i].read(body); err != nil {
-			return s.steps[i].invalid(err)
+		if rest, err = s.steps[i].read(rest); err != nil {
+			return s.invalid(writer, body, i, err)
 		}
 	}
-	return nothingLeft(body)
+	return nothingLeft(body, rest)
 }
 
 // rewrite turns the body of another writer's schema into one of the reader's.
@@ -100,16 +101,22 @@ func (s *Scanner) rewrite(w *writer, body []byte) ([]byte, error) {
 	}
 	body, err := s.decoder.reader.AppendEncode(nil, event)
 	if err != nil {
-		return nil, &InvalidError{ReasonCorrupt, describe(err)}
+		return nil, corrupt(err)
 	}
 	return body, nil
 }
 
-func (s *step) invalid(err error) error {
+// invalid says what a step found wrong, and where. A body that was written anew has other places than the value.
+func (s *Scanner) invalid(w *writer, body []byte, i int, err error) error {
+	step := s.steps[i]
+	invalid := &InvalidError{Class: ReasonCorrupt, Field: step.name, Message: fmt.Sprintf("field %s is not a valid %s", step.name, step.avroType), At: Nowhere}
 	if errors.Is(err, errShort) {
-		return &InvalidError{ReasonCorrupt, fmt.Sprintf("field %s: %v", s.name, errShort)}
+		invalid.Message = fmt.Sprintf("field %s: %v", step.name, errShort)
 	}
-	return &InvalidError{ReasonCorrupt, fmt.Sprintf("field %s is not a valid %s", s.name, s.avroType)}
+	if !w.same {
+		return invalid
+	}
+	return w.located(invalid, body)
 }
 
 type readFunc = func(src []byte) ([]byte, error)
@@ -260,11 +267,17 @@ func readString(into *string) readFunc {
 	}
 }
 
+// uuidText is the length of a UUID's text: 32 digits and four dashes.
+const uuidText = 36
+
 func readUUID(into *uuid.UUID) readFunc {
 	return func(src []byte) ([]byte, error) {
 		text, rest, err := view(src)
 		if err != nil {
 			return nil, err
+		}
+		if len(text) != uuidText { // ParseBytes takes other forms too
+			return nil, errWrong
 		}
 		if *into, err = uuid.ParseBytes(text); err != nil {
 			return nil, errWrong
@@ -336,16 +349,17 @@ func readFixed(into []byte) readFunc {
 	}
 }
 
-// blocks reads the blocks of an array or a map, one element after another.
+// blocks reads the blocks of an array or a map, one element after another. With an error it returns what is left from the
+// block on that is wrong, or what element returned.
 func blocks(src []byte, element func([]byte) ([]byte, error)) ([]byte, error) {
 	for {
 		n, rest, err := long(src)
 		if err != nil {
-			return nil, err
+			return src, err
 		}
 		if n < 0 { // the block's size in bytes follows, for those who skip it
 			if _, rest, err = long(rest); err != nil {
-				return nil, err
+				return src, err
 			}
 			n = -n
 		}
@@ -353,11 +367,11 @@ func blocks(src []byte, element func([]byte) ([]byte, error)) ([]byte, error) {
 			return rest, nil
 		}
 		if n < 0 || n > int64(len(rest)) { // an element of ours has a byte at least
-			return nil, errShort
+			return src, errShort
 		}
 		for range n {
 			if rest, err = element(rest); err != nil {
-				return nil, err
+				return rest, err
 			}
 		}
 		src = rest

@@ -4,6 +4,7 @@ package wire
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -12,8 +13,11 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// headerSize is the magic byte 0 and a big-endian schema ID of four bytes.
-const headerSize = 5
+// A value begins with the magic byte 0 and a big-endian schema ID of four bytes.
+const (
+	idAt       = 1
+	headerSize = 5
+)
 
 // AppendHeader starts a value that was written with the schema of an ID.
 func AppendHeader(dst []byte, id int) []byte {
@@ -24,9 +28,9 @@ func AppendHeader(dst []byte, id int) []byte {
 func Split(value []byte) (id int, body []byte, err error) {
 	switch {
 	case len(value) < headerSize:
-		return 0, nil, &InvalidError{ReasonTruncated, fmt.Sprintf("the value has %d bytes, its header alone %d", len(value), headerSize)}
+		return 0, nil, &InvalidError{Class: ReasonTruncated, Message: fmt.Sprintf("the value has %d bytes, its header alone %d", len(value), headerSize), At: len(value)}
 	case value[0] != 0:
-		return 0, nil, &InvalidError{ReasonMagic, fmt.Sprintf("the value begins with byte %#02x instead of 0", value[0])}
+		return 0, nil, &InvalidError{Class: ReasonMagic, Message: fmt.Sprintf("the value begins with byte %#02x instead of 0", value[0]), At: 0}
 	}
 	return int(binary.BigEndian.Uint32(value[1:])), value[headerSize:], nil
 }
@@ -70,8 +74,9 @@ type Decoder struct {
 
 // writer is a schema that values were written with.
 type writer struct {
-	asReader *avro.Schema // reads its values as the reader's schema
-	same     bool         // its values are the reader's, byte for byte
+	asReader *avro.Schema     // reads its values as the reader's schema
+	root     *avro.SchemaNode // of the schema itself
+	same     bool             // its values are the reader's, byte for byte
 }
 
 // NewDecoder makes a decoder towards the reader's schema.
@@ -97,20 +102,26 @@ func (d *Decoder) split(ctx context.Context, value []byte) (*writer, []byte, err
 		return nil, nil, err
 	}
 	w, err := d.writer(ctx, id)
+	if invalid, ok := errors.AsType[*InvalidError](err); ok {
+		return nil, nil, &InvalidError{Class: invalid.Class, Message: invalid.Message, At: idAt}
+	}
 	return w, body, err
 }
 
 func (w *writer) decode(body []byte, dst any) error {
 	rest, err := w.asReader.Decode(body, dst)
 	if err != nil {
-		return &InvalidError{ReasonCorrupt, describe(err)}
+		return w.located(corrupt(err), body)
 	}
-	return nothingLeft(rest)
+	return nothingLeft(body, rest)
 }
 
-func nothingLeft(rest []byte) error {
+func nothingLeft(body, rest []byte) error {
 	if len(rest) > 0 {
-		return &InvalidError{ReasonCorrupt, fmt.Sprintf("%d bytes are left over after the value", len(rest))}
+		return &InvalidError{
+			Class: ReasonCorrupt, Message: fmt.Sprintf("%d bytes are left over after the value", len(rest)),
+			At: headerSize + len(body) - len(rest),
+		}
 	}
 	return nil
 }
@@ -128,13 +139,14 @@ func (d *Decoder) writer(ctx context.Context, id int) (*writer, error) {
 		}
 		schema, err := avro.Parse(text)
 		if err != nil {
-			return nil, &InvalidError{ReasonIncompatible, fmt.Sprintf("schema %d is not an Avro schema", id)}
+			return nil, &InvalidError{Class: ReasonIncompatible, Message: fmt.Sprintf("schema %d is not an Avro schema", id), At: idAt}
 		}
 		asReader, err := avro.Resolve(schema, d.reader)
 		if err != nil {
-			return nil, &InvalidError{ReasonIncompatible, fmt.Sprintf("schema %d: %v", id, err)}
+			return nil, &InvalidError{Class: ReasonIncompatible, Message: fmt.Sprintf("schema %d: %v", id, err), At: idAt}
 		}
-		w := &writer{asReader: asReader, same: sameBytes(schema.Root(), d.reader.Root())}
+		root := schema.Root()
+		w := &writer{asReader: asReader, root: root, same: sameBytes(root, d.reader.Root())}
 		d.resolved.Store(id, w)
 		return w, nil
 	})
