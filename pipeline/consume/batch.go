@@ -28,8 +28,9 @@ type batch struct {
 
 // share is what a batch has of one partition.
 type share struct {
-	lease *lease // under which it was read
-	end   kgo.EpochOffset
+	lease *lease          // under which it was read
+	begin kgo.EpochOffset // of the first record added
+	end   kgo.EpochOffset // one past the last
 }
 
 // entry is a record's place. It has no pointers, for the sake of the garbage collector.
@@ -59,7 +60,7 @@ func (b *batch) pass(l *lease, rec *kgo.Record) int32 {
 	at := slices.IndexFunc(b.shares, func(s share) bool { return s.lease == l })
 	if at < 0 {
 		at = len(b.shares)
-		b.shares = append(b.shares, share{lease: l})
+		b.shares = append(b.shares, share{lease: l, begin: kgo.EpochOffset{Epoch: rec.LeaderEpoch, Offset: rec.Offset}})
 	}
 	b.shares[at].end = kgo.EpochOffset{Epoch: rec.LeaderEpoch, Offset: rec.Offset + 1}
 	if b.opened.IsZero() {

@@ -47,6 +47,7 @@ type ledger struct {
 	stored  [][]at     // batches, in the order of their ends
 	letters []consume.Poison
 	commits []commit
+	notes   []commit         // those that a cap has left with an offset
 	asked   map[kmsg.Key]int // requests of the members
 	wrong   []string
 }
@@ -81,6 +82,10 @@ func (l *ledger) committing(req kmsg.Request) {
 				l.wrong = append(l.wrong, fmt.Sprintf("partition %d: committed %d before offset %d was settled", p.Partition, p.Offset, o))
 			}
 		}
+	}
+	if _, noted := consume.ParseCapNote(*r.Topics[0].Partitions[0].Metadata); noted {
+		l.notes = append(l.notes, c)
+		return
 	}
 	l.commits = append(l.commits, c)
 }

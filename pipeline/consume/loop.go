@@ -136,6 +136,7 @@ func (l *Loop) Run(ctx context.Context, client *kgo.Client) error {
 	group.Go(func() error {
 		for b := range batches {
 			if err := l.settle(settleCtx, client, b); err != nil {
+				l.noteCap(settleCtx, client, b, err)
 				return err
 			}
 		}
