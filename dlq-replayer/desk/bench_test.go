@@ -23,7 +23,7 @@ func fill(b *testing.B) *Desk {
 		letters[i].Record.Value = fmt.Appendf(nil, "%0600d", i)
 	}
 	write(b, cluster, letters...)
-	return newDesk(b, cluster)
+	return newDeskWith(b, cluster, Config{})
 }
 
 func BenchmarkReplay(b *testing.B) {
@@ -31,9 +31,7 @@ func BenchmarkReplay(b *testing.B) {
 		b.StopTimer()
 		d := fill(b)
 		b.StartTimer()
-		report, err := d.Replay(b.Context(), Order{})
-		require.NoError(b, err)
-		require.Equal(b, benchLetters, report.Replayed)
+		require.Equal(b, benchLetters, must(b)(d.Run(b.Context(), order(), nil)).Done)
 	}
 	b.ReportMetric(float64(b.N)*benchLetters/b.Elapsed().Seconds(), "letters/s")
 }
@@ -44,6 +42,17 @@ func BenchmarkLetters(b *testing.B) {
 		n := 0
 		require.NoError(b, d.Letters(b.Context(), Selection{}, func(Entry) error { n++; return nil }))
 		require.Equal(b, benchLetters, n)
+	}
+	b.ReportMetric(float64(b.N)*benchLetters/b.Elapsed().Seconds(), "letters/s")
+}
+
+// BenchmarkLedger reads the decisions on as many letters.
+func BenchmarkLedger(b *testing.B) {
+	d := fill(b)
+	must(b)(d.Run(b.Context(), order(), nil))
+	for b.Loop() {
+		_, err := d.ledger(b.Context())
+		require.NoError(b, err)
 	}
 	b.ReportMetric(float64(b.N)*benchLetters/b.Elapsed().Seconds(), "letters/s")
 }

@@ -1,187 +1,95 @@
-// Package desk owns what is done about dead letters: which of them are open, and the transactions that replay them.
+// Package desk owns what is done about dead letters: which of them are open, and the transactions that replay them, set
+// them aside, or put them back.
 package desk
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/revstream/revstream/pipeline/deadletter"
-	"github.com/revstream/revstream/pipeline/snapshot"
-	"github.com/revstream/revstream/schemas"
 )
 
-// ReasonNotALetter is the reason of a record on a dead-letter topic that is no dead letter.
-const ReasonNotALetter = "not_a_dead_letter"
-
-// ErrUnknownLetter is returned for an ID at which there is no dead letter.
-var ErrUnknownLetter = errors.New("no dead letter there: it may have expired")
-
-// errEnough ends a reading early.
-var errEnough = errors.New("enough")
-
-// Desk reads dead letters and decides on them. Its methods must not be called concurrently.
+// Desk reads dead letters and decides on them. It is safe for concurrent use.
 type Desk struct {
-	client *kgo.Client
+	cfg    Config
 	logger *slog.Logger
-	batch  int // letters of a transaction at most
+	client *kgo.Client
+	writer func() (*kgo.Client, error)
+	pace   pace
+
+	mu      sync.Mutex
+	session *session        // that the runs of this process share; nil while there is none
+	atWork  map[string]bool // IDs of this process's runs: whether they are at work
 }
 
-// New makes a desk. The client must be made with Options, and stays the caller's to close.
-func New(client *kgo.Client, logger *slog.Logger) *Desk {
-	return &Desk{client: client, logger: logger, batch: batchLetters}
+// pace is how often a run does what it does beside its letters.
+type pace struct {
+	tick      time.Duration // between two looks at what is due, and two calls of progress
+	judge     time.Duration // between two looks at what consumers made of the letters
+	heartbeat time.Duration // between two records of a run, at most
+	lease     time.Duration // after which a run that has written no record is taken for dead
+	now       func() time.Time
 }
 
-// Selection says which dead letters are meant: those with the IDs, or those that everything else matches. What is empty
-// matches all.
-type Selection struct {
-	IDs []ID
-
-	Topics  []string // originals or their dead-letter topics; empty: those of the catalogue that exist
-	Reasons []string
-	Keys    []string
-	Since   time.Time // of the last failure, inclusive
-	Until   time.Time // of the last failure, exclusive
-	All     bool      // decided letters too, and not only open ones
-	Limit   int       // letters at most; 0: no limit
-}
-
-func (s Selection) matches(e Entry) bool {
-	at := e.Letter.LastFailure
-	return (s.All || e.State == Open) &&
-		(len(s.Reasons) == 0 || slices.Contains(s.Reasons, e.Letter.Reason)) &&
-		(len(s.Keys) == 0 || slices.Contains(s.Keys, string(e.Letter.Key))) &&
-		(s.Since.IsZero() || !at.Before(s.Since)) &&
-		(s.Until.IsZero() || at.Before(s.Until))
-}
-
-// Entry is a dead letter with what was decided about it.
-type Entry struct {
-	ID     ID
-	Letter deadletter.Letter
-	State  string // Open, or the decision
-	// Flaw says why the letter can never be replayed; empty for one that can. Of a record that is no dead letter, only
-	// the key, the value, the headers and the time, as LastFailure, are known.
-	Flaw string
-}
-
-func newEntry(rec *kgo.Record, states decided) Entry {
-	id := ID{Topic: originalTopic(rec.Topic), Partition: rec.Partition, Offset: rec.Offset}
-	letter, err := deadletter.Parse(rec)
-	e := Entry{ID: id, Letter: letter, State: states.of(id)}
-	switch {
-	case err != nil:
-		e.Flaw = err.Error()
-		e.Letter = deadletter.Letter{
-			Partition: rec.Partition, Offset: rec.Offset, Topic: id.Topic, Reason: ReasonNotALetter,
-			Key: rec.Key, Value: rec.Value, Headers: rec.Headers, LastFailure: rec.Timestamp,
-		}
-	case letter.Stage == string(deadletter.StageProduce):
-		e.Flaw = "it is what the source sent and was never an event: the source's next change brings it anew"
-	case letter.Topic != id.Topic:
-		// Whoever may write to a dead-letter topic must not thereby write to any other.
-		e.Flaw = "its header names a topic that this is not the dead-letter topic of"
+// New makes a desk. It only reads with the client, and writes what decides nothing with it, so the client must have no
+// transactional ID; it stays the caller's to close. A writer returns a new client that was made with Options, which the
+// desk closes.
+func New(cfg Config, logger *slog.Logger, client *kgo.Client, writer func() (*kgo.Client, error)) *Desk {
+	if cfg.BatchLetters <= 0 {
+		cfg.BatchLetters = batchLetters
 	}
-	return e
+	return &Desk{
+		cfg: cfg, logger: logger, client: client, writer: writer, atWork: make(map[string]bool),
+		pace: pace{tick: 250 * time.Millisecond, judge: time.Second, heartbeat: 3 * time.Second, lease: 15 * time.Second, now: time.Now},
+	}
 }
 
 // Letters calls each for every dead letter of a selection, topic by topic, partition by partition and each in order. It
 // reads what was committed by the time of the call, and holds no more than a few megabytes of letters at once. An error
 // of each ends it and is returned as it is. An ID without a letter is ErrUnknownLetter.
+//
+// Without States it means the open letters, but those with one of the IDs whatever their state.
 func (d *Desk) Letters(ctx context.Context, selection Selection, each func(Entry) error) error {
-	topics, err := d.topics(ctx, selection)
+	m, err := d.matcher(selection, Open)
 	if err != nil {
 		return err
 	}
-	states, err := d.decided(ctx)
+	scope, err := d.scope(ctx, selection)
 	if err != nil {
 		return err
 	}
-	return d.scan(ctx, topics, states, selection, each)
-}
-
-// scan reads the letters of dead-letter topics.
-func (d *Desk) scan(ctx context.Context, topics []string, states decided, selection Selection, each func(Entry) error) error {
-	wanted := make(map[ID]bool, len(selection.IDs))
-	for _, id := range selection.IDs {
-		wanted[id] = true
+	if err := d.check(ctx, selection, scope); err != nil {
+		return err
 	}
-	byID, selected := len(wanted) > 0, 0
-	take := func(rec *kgo.Record) error {
-		e := newEntry(rec, states)
-		if byID && !wanted[e.ID] || !byID && !selection.matches(e) {
+	ledger, err := d.ledger(ctx)
+	if err != nil {
+		return err
+	}
+	told := 0
+	for _, s := range scope {
+		states := ledger.states.log(s.log())
+		err := d.read(ctx, s, func(rec *kgo.Record) error {
+			e, means, err := m.entry(ctx, rec, states)
+			if err != nil || !means {
+				return err
+			}
+			if err := each(e); err != nil {
+				return err
+			}
+			if told++; told == selection.Limit {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
 			return nil
 		}
-		delete(wanted, e.ID)
-		if err := each(e); err != nil {
+		if err != nil {
 			return err
-		}
-		selected++
-		if byID && len(wanted) == 0 || selected == selection.Limit {
-			return errEnough
-		}
-		return nil
-	}
-	for _, topic := range topics {
-		if err := snapshot.Read(ctx, d.client, topic, take); errors.Is(err, errEnough) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-	for _, id := range selection.IDs {
-		if wanted[id] {
-			return fmt.Errorf("%s: %w", id, ErrUnknownLetter)
 		}
 	}
 	return nil
 }
-
-// topics returns the dead-letter topics of a selection.
-func (d *Desk) topics(ctx context.Context, selection Selection) ([]string, error) {
-	if len(selection.IDs) > 0 || len(selection.Topics) > 0 {
-		names := make(map[string]bool)
-		for _, id := range selection.IDs {
-			names[schemas.DLQTopic(id.Topic)] = true
-		}
-		for _, topic := range selection.Topics {
-			names[schemas.DLQTopic(originalTopic(topic))] = true
-		}
-		return d.existing(ctx, names, true)
-	}
-	catalogue, err := schemas.Topics()
-	if err != nil {
-		return nil, err
-	}
-	names := make(map[string]bool)
-	for _, topic := range catalogue {
-		if strings.HasSuffix(topic.Name, deadletter.Suffix) {
-			names[topic.Name] = true
-		}
-	}
-	return d.existing(ctx, names, false)
-}
-
-// existing sorts the names of the topics that exist; all of them must if so asked.
-func (d *Desk) existing(ctx context.Context, names map[string]bool, all bool) ([]string, error) {
-	var found []string
-	for name := range names {
-		err := snapshot.Exists(ctx, d.client, name)
-		switch {
-		case err == nil:
-			found = append(found, name)
-		case all || !errors.Is(err, snapshot.ErrNoTopic):
-			return nil, err
-		}
-	}
-	slices.Sort(found)
-	return found, nil
-}
-
-func originalTopic(topic string) string { return strings.TrimSuffix(topic, deadletter.Suffix) }

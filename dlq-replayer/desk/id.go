@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/schemas"
 )
 
@@ -48,5 +49,7 @@ func (id ID) log() string {
 	return schemas.DLQTopic(id.Topic) + "/" + strconv.Itoa(int(id.Partition))
 }
 
-// key is the key of the decision about the letter.
-func (id ID) key() string { return id.log() + "/" + strconv.FormatInt(id.Offset, 10) }
+// place is where the letter lies.
+func (id ID) place() deadletter.Place {
+	return deadletter.Place{Topic: schemas.DLQTopic(id.Topic), Partition: id.Partition, Offset: id.Offset}
+}

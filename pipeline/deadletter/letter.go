@@ -39,6 +39,7 @@ const (
 	headerCorrelation  = prefix + "correlation-id"
 	headerReplays      = prefix + "replays"
 	headerReplayID     = prefix + "replay-id"
+	headerImportedFrom = prefix + "imported-from"
 )
 
 // Suffix of a dead-letter topic.
@@ -75,6 +76,9 @@ type Letter struct {
 	EventID, CorrelationID string // as the original's headers had them; may be empty
 	Replays                int    // how often it was replayed before it came back
 	ReplayID               string // of the last replay
+	// ImportedFrom is where the letter lay that this one was imported from: <DLQ topic>/<partition>/<offset>. Empty for
+	// one that a consumer has put here.
+	ImportedFrom string
 }
 
 // Parse takes a record of a dead-letter topic apart.
@@ -94,6 +98,7 @@ func Parse(rec *kgo.Record) (Letter, error) {
 	l.Topic, l.Reason, l.Message, l.Stage = added[headerTopic], added[headerReason], added[headerMessage], added[headerStage]
 	l.Group, l.Version = added[headerGroup], added[headerVersion]
 	l.EventID, l.CorrelationID, l.ReplayID = added[headerEventID], added[headerCorrelation], added[headerReplayID]
+	l.ImportedFrom = added[headerImportedFrom]
 
 	var errs []error
 	number := func(name string, bits int) int64 {
@@ -132,6 +137,33 @@ func (l Letter) Replay(replayID string) *kgo.Record {
 			header(headerFirstFailure, stamp(l.FirstFailure)),
 		),
 	}
+}
+
+// Record returns the letter as the record of its dead-letter topic that Parse takes apart.
+func (l Letter) Record() *kgo.Record {
+	headers := append(make([]kgo.RecordHeader, 0, len(l.Headers)+17), l.Headers...)
+	headers = append(headers,
+		header(headerReason, l.Reason),
+		header(headerMessage, l.Message),
+		header(headerStage, l.Stage),
+		header(headerTopic, l.Topic),
+		header(headerPartition, strconv.Itoa(int(l.OriginalPartition))),
+		header(headerOffset, strconv.FormatInt(l.OriginalOffset, 10)),
+		header(headerTimestamp, stamp(l.Timestamp)),
+		header(headerGroup, l.Group),
+		header(headerVersion, l.Version),
+		header(headerAttempts, strconv.Itoa(l.Attempts)),
+		header(headerFirstFailure, stamp(l.FirstFailure)),
+		header(headerLastFailure, stamp(l.LastFailure)),
+		header(headerEventID, l.EventID),
+		header(headerCorrelation, l.CorrelationID),
+		header(headerReplays, strconv.Itoa(l.Replays)),
+		header(headerReplayID, l.ReplayID),
+	)
+	if l.ImportedFrom != "" {
+		headers = append(headers, header(headerImportedFrom, l.ImportedFrom))
+	}
+	return &kgo.Record{Topic: l.Topic + Suffix, Key: l.Key, Value: l.Value, Headers: headers}
 }
 
 func header(key, value string) kgo.RecordHeader {

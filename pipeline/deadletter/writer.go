@@ -124,7 +124,7 @@ func (w *Writer) Returning(rec *kgo.Record) bool {
 // kept but the dlq-* ones of an earlier replay, which the new ones replace.
 func (w *Writer) Record(p consume.Poison) *kgo.Record {
 	rec := p.Record
-	kept := make([]kgo.RecordHeader, 0, len(rec.Headers)+16)
+	var kept []kgo.RecordHeader
 	earlier := make(map[string]string)
 	seen := make(map[string]string)
 	for _, h := range rec.Headers {
@@ -140,27 +140,16 @@ func (w *Writer) Record(p consume.Poison) *kgo.Record {
 	if err != nil {
 		replays = 0
 	}
-	first := earlier[headerFirstFailure]
-	if _, err := time.Parse(time.RFC3339Nano, first); err != nil {
-		first = stamp(p.Failed)
+	first, err := time.Parse(time.RFC3339Nano, earlier[headerFirstFailure])
+	if err != nil {
+		first = p.Failed
 	}
-	kept = append(kept,
-		header(headerReason, p.Reason),
-		header(headerMessage, p.Message),
-		header(headerStage, string(p.Stage)),
-		header(headerTopic, rec.Topic),
-		header(headerPartition, strconv.Itoa(int(rec.Partition))),
-		header(headerOffset, strconv.FormatInt(rec.Offset, 10)),
-		header(headerTimestamp, stamp(rec.Timestamp)),
-		header(headerGroup, w.group),
-		header(headerVersion, w.version),
-		header(headerAttempts, strconv.FormatUint(replays+1, 10)),
-		header(headerFirstFailure, first),
-		header(headerLastFailure, stamp(p.Failed)),
-		header(headerEventID, seen[originEventID]),
-		header(headerCorrelation, seen[originCorrelation]),
-		header(headerReplays, strconv.FormatUint(replays, 10)),
-		header(headerReplayID, earlier[headerReplayID]),
-	)
-	return &kgo.Record{Topic: rec.Topic + Suffix, Key: rec.Key, Value: rec.Value, Headers: kept}
+	return Letter{
+		Topic: rec.Topic, OriginalPartition: rec.Partition, OriginalOffset: rec.Offset, Timestamp: rec.Timestamp,
+		Key: rec.Key, Value: rec.Value, Headers: kept,
+		Reason: p.Reason, Message: p.Message, Stage: string(p.Stage), Group: w.group, Version: w.version,
+		Attempts: int(replays) + 1, FirstFailure: first, LastFailure: p.Failed,
+		EventID: seen[originEventID], CorrelationID: seen[originCorrelation],
+		Replays: int(replays), ReplayID: earlier[headerReplayID],
+	}.Record()
 }
