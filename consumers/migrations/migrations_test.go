@@ -23,12 +23,13 @@ func TestUpIsSafeToRunAgain(t *testing.T) {
 	url := pipelinetest.ClickHouse(t) + "_new"
 	applied, err := migrations.Up(t.Context(), url)
 	require.NoError(t, err)
-	require.Len(t, applied, 5)
+	require.Len(t, applied, 6)
 	applied, err = migrations.Up(t.Context(), url)
 	require.NoError(t, err)
 	require.Empty(t, applied)
 	tables := pipelinetest.SQL(t, url, "SELECT name FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE 'goose%' ORDER BY name")
 	require.Equal(t, strings.Join([]string{
+		"dlq_audit",
 		"export_runs", "export_runs_current", "export_runs_history", "export_runs_ledger",
 		"forecast", "forecast_current", "forecast_history", "forecast_ledger",
 		"people", "people_current", "people_history", "people_ledger",

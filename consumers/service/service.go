@@ -81,7 +81,7 @@ func start(ctx context.Context, rt *daemon.Runtime, settings Settings, streams [
 		if err != nil {
 			return fmt.Errorf("starting on topic %s: %w", stream.Topic, err)
 		}
-		if err := topicsExist(ctx, rt.Logger, parts.Letters, stream.Topic); err != nil {
+		if err := topicsExist(ctx, rt.Logger, parts.Letters, stream.topics()...); err != nil {
 			return err
 		}
 		client, err := newClient(rt, settings, stream.Topic, loop.Options())
@@ -96,10 +96,10 @@ func start(ctx context.Context, rt *daemon.Runtime, settings Settings, streams [
 
 // topicsExist says at the start that a topic is missing: a group without its
 // topic would wait for it in silence. That Kafka is away is no reason to end.
-func topicsExist(ctx context.Context, logger *slog.Logger, client *kgo.Client, topic string) error {
+func topicsExist(ctx context.Context, logger *slog.Logger, client *kgo.Client, topics ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	for _, name := range []string{topic, schemas.DLQTopic(topic)} {
+	for _, name := range topics {
 		err := snapshot.Exists(ctx, client, name)
 		if errors.Is(err, snapshot.ErrNoTopic) {
 			return err
@@ -173,8 +173,17 @@ type Loop interface {
 
 // Stream is the way of one topic into its tables.
 type Stream struct {
-	Topic string
-	Loop  func(Parts) (Loop, error) // does no I/O
+	Topic     string
+	NoLetters bool                      // nothing on the topic is poison, and it has no dead-letter topic
+	Loop      func(Parts) (Loop, error) // does no I/O
+}
+
+// topics are those that must exist.
+func (s Stream) topics() []string {
+	if s.NoLetters {
+		return []string{s.Topic}
+	}
+	return []string{s.Topic, schemas.DLQTopic(s.Topic)}
 }
 
 // Of makes the stream of a topic whose events, of Go type E, are read by a

@@ -35,6 +35,9 @@ type failure struct{ err error }
 
 func (f *failure) Unwrap() error { return f.err }
 
+// Safe makes an error of ClickHouse, or of its driver, one whose text may be shown and logged.
+func Safe(err error) error { return &failure{err} }
+
 // Class says what ends the outage: what the table of codes has, or what the network says.
 func (f *failure) Class() resilience.Class {
 	exception, ok := errors.AsType[*clickhouse.Exception](f.err)

@@ -2,6 +2,7 @@ package clickhousesink
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,15 @@ var InsertSettings = clickhouse.Settings{
 	// What stands twice within the block is merged later, together with what stands twice
 	// among blocks. There is little of it, and looking for it takes the server a quarter of the insert.
 	"optimize_on_insert": 0,
+}
+
+// Insert puts rows into a table that is not of events, as one block. An error does not say that nothing went in.
+func Insert[E any](ctx context.Context, cfg Config, conn Conn, name string, columns []table.Column[E], rows *table.Block[E]) error {
+	in := newInsert(name, columnNames(columns))
+	if err := in.run(ctx, conn, cfg.InsertTimeout, []table.Part{rows}); err != nil {
+		return fmt.Errorf("inserting %d rows into %s: %w", rows.Rows(), name, err)
+	}
+	return nil
 }
 
 // run inserts the rows as one block. An error does not say that nothing went in.

@@ -1,4 +1,4 @@
-// Command forecast-consumer brings forecasts and export runs from Kafka into ClickHouse, each event once.
+// Command forecast-consumer brings forecasts, export runs and what was decided about dead letters from Kafka into ClickHouse, each once.
 package main
 
 import (
@@ -7,6 +7,6 @@ import (
 )
 
 func main() {
-	service.Main("forecast-consumer", "Brings forecasts and export runs from Kafka into ClickHouse, each event once.",
-		"127.0.0.1:8103", consumers.Forecast, consumers.ExportRuns)
+	service.Main("forecast-consumer", "Brings forecasts, export runs and what was decided about dead letters from Kafka into ClickHouse, each once.",
+		"127.0.0.1:8103", consumers.Forecast, consumers.ExportRuns, consumers.Audit)
 }

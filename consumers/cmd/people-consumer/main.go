@@ -1,4 +1,4 @@
-// Command people-consumer brings people and export runs from Kafka into ClickHouse, each event once.
+// Command people-consumer brings people, export runs and what was decided about dead letters from Kafka into ClickHouse, each once.
 package main
 
 import (
@@ -7,6 +7,6 @@ import (
 )
 
 func main() {
-	service.Main("people-consumer", "Brings people and export runs from Kafka into ClickHouse, each event once.",
-		"127.0.0.1:8104", consumers.People, consumers.ExportRuns)
+	service.Main("people-consumer", "Brings people, export runs and what was decided about dead letters from Kafka into ClickHouse, each once.",
+		"127.0.0.1:8104", consumers.People, consumers.ExportRuns, consumers.Audit)
 }
