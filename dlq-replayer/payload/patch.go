@@ -2,157 +2,181 @@ package payload
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/twmb/avro"
-
-	"github.com/revstream/revstream/pipeline/deadletter"
-	"github.com/revstream/revstream/schemas"
-	"github.com/revstream/revstream/schemas/event"
-	"github.com/revstream/revstream/schemas/exportrun"
-	"github.com/revstream/revstream/schemas/forecast"
-	"github.com/revstream/revstream/schemas/people"
-	"github.com/revstream/revstream/schemas/wire"
 )
-
-// entity is what consumers of a topic make of a value.
-type entity struct {
-	schema *avro.Schema
-	empty  func() event.Event
-}
-
-var entities = map[string]entity{
-	schemas.ForecastTopic:   {forecast.Schema, func() event.Event { return new(forecast.Forecast) }},
-	schemas.PeopleTopic:     {people.Schema, func() event.Event { return new(people.Person) }},
-	schemas.ExportRunsTopic: {exportrun.Schema, func() event.Event { return new(exportrun.ExportRun) }},
-}
 
 // Patch is a JSON merge patch (RFC 7386) for values, in the form in which Document.JSON shows them.
 type Patch map[string]any
 
 // ParsePatch reads a patch. Its errors quote none of it.
 func ParsePatch(raw []byte) (Patch, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber() // digits are kept
-	var patch Patch
-	err := dec.Decode(&patch)
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		return nil, fmt.Errorf("the patch is not JSON, from byte %d on", syntax.Offset)
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, errors.New("the patch is not JSON: it ends too early")
-	case err != nil || patch == nil:
-		return nil, errors.New("the patch is not a JSON object of fields")
+	patch, err := object(raw, "the patch")
+	if err != nil {
+		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the patch is more than one JSON object")
+	if holdsMask(patch) {
+		return nil, fmt.Errorf("the patch writes %s, which only stands for what was not shown", Mask)
 	}
 	return patch, nil
 }
 
-// Apply returns a letter's value with the patch applied, in the schema that wrote it. A value that consumers would
-// refuse again is refused here, and so is a change of what the event is: its ID, source version and operation; the
-// value's key must be the record's. Refusal says why; an error is the schema source's. Neither quotes values.
-func (r *Reader) Apply(ctx context.Context, patch Patch, letter deadletter.Letter) (value []byte, refusal string, err error) {
-	value, err = r.apply(ctx, patch, letter)
-	var invalid *wire.InvalidError
-	var refused *refusedError
-	switch {
-	case errors.As(err, &refused):
-		return nil, refused.why, nil
-	case errors.As(err, &invalid):
-		return nil, "cannot be decoded and so not be patched: " + invalid.Error(), nil
-	}
-	return value, "", err
-}
-
-type refusedError struct{ why string }
-
-func (e *refusedError) Error() string { return e.why }
-
-func refuse(format string, args ...any) error { return &refusedError{fmt.Sprintf(format, args...)} }
-
-func (r *Reader) apply(ctx context.Context, patch Patch, letter deadletter.Letter) ([]byte, error) {
-	kind, ok := entities[letter.Topic]
-	if !ok {
-		return nil, refuse("values of topic %s cannot be patched: nothing is known of what is valid there", letter.Topic)
-	}
-	doc, err := r.Read(ctx, letter.Value)
+// Diff makes the patch that turns one JSON object into another: what an editor was given, and what it returned. Its errors
+// quote neither.
+func Diff(before, after json.RawMessage) (json.RawMessage, error) {
+	from, err := object(before, "the value")
 	if err != nil {
 		return nil, err
 	}
-	for name := range patch {
-		if !slices.ContainsFunc(doc.root.Fields, func(f avro.SchemaField) bool { return f.Name == name }) {
-			return nil, refuse("the patch names field %q, which schema %d does not have", name, doc.id)
+	to, err := object(after, "the edited value")
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(difference(from, to)); err != nil {
+		return nil, fmt.Errorf("writing the patch: %w", err)
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+func difference(from, to map[string]any) map[string]any {
+	patch := make(map[string]any)
+	for name := range from {
+		if _, ok := to[name]; !ok {
+			patch[name] = nil
 		}
 	}
-	decoder := r.entities[letter.Topic]
-	before, after := kind.empty(), kind.empty()
-	if err := decoder.Decode(ctx, letter.Value, before); err != nil {
-		return nil, err
+	for name, value := range to {
+		was, ok := from[name]
+		if ok && reflect.DeepEqual(was, value) {
+			continue
+		}
+		fields, isObject := value.(map[string]any)
+		if earlier, wasObject := was.(map[string]any); isObject && wasObject {
+			value = difference(earlier, fields)
+		}
+		patch[name] = value
 	}
-	merged := merge(doc.native, map[string]any(patch))
-	value, err := doc.schema.AppendEncode(wire.AppendHeader(nil, doc.id), merged)
-	if err != nil {
-		return nil, refuse("the patch does not fit schema %d%s", doc.id, at(err))
-	}
-	if err := decoder.Decode(ctx, value, after); err != nil {
-		return nil, err
-	}
-	if err := sameFact(before.Head(), after.Head()); err != nil {
-		return nil, err
-	}
-	if err := event.Check(after, letter.Key); err != nil {
-		return nil, refuse("would fail again: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	return value, nil
+	return patch
 }
 
-// sameFact refuses what would make another fact of the event.
-func sameFact(before, after *event.Envelope) error {
-	switch {
-	case before.EventID != after.EventID:
-		return refuse("the patch changes event_id, which the fact decides")
-	case !before.SourceVersion.Equal(after.SourceVersion):
-		return refuse("the patch changes source_version, which is the source's to say")
-	case before.Operation != after.Operation:
-		return refuse("the patch changes operation, which makes it another event")
+// object reads one JSON object.
+func object(raw []byte, what string) (map[string]any, error) {
+	var value any
+	if err := decode(raw, &value); err != nil {
+		return nil, fmt.Errorf("%s is not JSON: %w", what, place(raw, err))
+	}
+	fields, ok := value.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a JSON object of fields", what)
+	}
+	return fields, nil
+}
+
+// decode reads one JSON value. Its errors may quote it: callers say where instead.
+func decode(raw []byte, value *any) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber() // digits are kept
+	if err := dec.Decode(value); err != nil {
+		return err
+	}
+	end := dec.InputOffset()
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		rest := bytes.TrimLeft(raw[end:], " \t\r\n")
+		return &json.SyntaxError{Offset: int64(len(raw) - len(rest) + 1)}
 	}
 	return nil
 }
 
-// at names the field of an encoding error, whose text may quote values.
-func at(err error) string {
-	var semantic *avro.SemanticError
-	if errors.As(err, &semantic) && semantic.Field != "" {
-		return fmt.Sprintf(": field %s is not a valid %s", semantic.Field, semantic.AvroType)
+// offset is where JSON stops being so.
+func offset(raw []byte, err error) int {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return int(max(syntax.Offset-1, 0)) // it counts the byte that is wrong
 	}
-	return ""
+	return len(raw)
 }
 
-// merge is RFC 7386, on decoded values. A field that is removed takes the schema's default.
-func merge(target, patch any) any {
+func place(raw []byte, err error) error {
+	at := offset(raw, err)
+	if at >= len(raw) {
+		return errors.New("it ends too early")
+	}
+	line := bytes.Count(raw[:at], []byte("\n")) + 1
+	column := at - bytes.LastIndexByte(raw[:at], '\n')
+	return fmt.Errorf("from line %d, column %d on", line, column)
+}
+
+func holdsMask(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return v == Mask
+	case []any:
+		return slices.ContainsFunc(v, holdsMask)
+	case map[string]any:
+		for _, field := range v {
+			if holdsMask(field) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// merge is RFC 7386, on decoded values. A field of a record that is removed becomes null or, where its type has no null,
+// takes the schema's default; one that the schema does not have is refused.
+func merge(node *avro.SchemaNode, target, patch any) (any, error) {
 	changes, ok := patch.(map[string]any)
 	if !ok {
-		return patch
+		return patch, fits(node, patch)
 	}
 	fields, ok := target.(map[string]any)
 	if !ok {
 		fields = make(map[string]any)
 	}
+	node = branch(node)
 	for name, change := range changes {
-		if change == nil {
+		of := member(node, name)
+		switch {
+		case of == nil && node.Type == "record":
+			return nil, refuse("the patch names field %q, which the schema does not have", name)
+		case change != nil:
+			merged, err := merge(of, fields[name], change)
+			if err != nil {
+				return nil, err
+			}
+			fields[name] = merged
+		case node.Type == "record" && nullable(of):
+			fields[name] = nil
+		default:
 			delete(fields, name)
-		} else {
-			fields[name] = merge(fields[name], change)
 		}
 	}
-	return fields
+	return fields, nil
+}
+
+// fits refuses a time of which the schema would silently drop what is finer than its unit.
+func fits(node *avro.SchemaNode, value any) error {
+	units := map[string]time.Duration{"timestamp-millis": time.Millisecond, "timestamp-micros": time.Microsecond}
+	unit, ok := units[branch(node).LogicalType]
+	text, isText := value.(string)
+	if !ok || !isText {
+		return nil
+	}
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil && at.Nanosecond()%int(unit) != 0 {
+		return refuse("the patch has a time that is finer than the %s of the schema", branch(node).LogicalType)
+	}
+	return nil
+}
+
+func nullable(node *avro.SchemaNode) bool {
+	return slices.ContainsFunc(node.Branches, func(b avro.SchemaNode) bool { return b.Type == "null" })
 }

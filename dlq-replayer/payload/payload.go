@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/avro"
@@ -19,26 +20,27 @@ import (
 // Mask stands in the place of personal data.
 const Mask = "[masked]"
 
-// Reader decodes values with the schemas that wrote them, which it fetches once each. It is not safe for concurrent use.
+// Reader decodes values with the schemas that wrote them, which it fetches once each. It is safe for concurrent use.
 type Reader struct {
-	source   wire.SchemaSource
-	writers  map[int]*writer          // by schema ID
+	source   *remembering
+	writers  sync.Map                 // schema ID (int) → *writer
 	entities map[string]*wire.Decoder // by topic: as its consumers read
 }
 
 // writer is a schema that values were written with.
 type writer struct {
-	id      int
-	schema  *avro.Schema
-	root    *avro.SchemaNode
-	decoder *wire.Decoder
+	id       int
+	root     *avro.SchemaNode
+	personal []bool // of each field, whether it may hold personal data
+	decoder  *wire.Decoder
+	fields   func() ([]*avro.Schema, error) // of each field, a record that has it alone
 }
 
 // NewReader makes a reader that finds schemas in source.
 func NewReader(source wire.SchemaSource) *Reader {
-	r := &Reader{source: source, writers: map[int]*writer{}, entities: map[string]*wire.Decoder{}}
+	r := &Reader{source: &remembering{source: source}, entities: map[string]*wire.Decoder{}}
 	for topic, kind := range entities {
-		r.entities[topic] = wire.NewDecoder(kind.schema, source)
+		r.entities[topic] = wire.NewDecoder(kind.schema, r.source)
 	}
 	return r
 }
@@ -70,8 +72,8 @@ func (r *Reader) Read(ctx context.Context, value []byte) (*Document, error) {
 }
 
 func (r *Reader) writer(ctx context.Context, id int) (*writer, error) {
-	if w, ok := r.writers[id]; ok {
-		return w, nil
+	if w, ok := r.writers.Load(id); ok {
+		return w.(*writer), nil
 	}
 	text, err := r.source.SchemaText(ctx, id)
 	if err != nil {
@@ -79,21 +81,39 @@ func (r *Reader) writer(ctx context.Context, id int) (*writer, error) {
 	}
 	schema, err := avro.Parse(text)
 	if err != nil {
-		return nil, &wire.InvalidError{Class: wire.ReasonIncompatible, Message: fmt.Sprintf("schema %d is not an Avro schema", id)}
+		return nil, &wire.InvalidError{Class: wire.ReasonIncompatible, Message: fmt.Sprintf("schema %d is not an Avro schema", id), At: idAt}
 	}
-	w := &writer{id: id, schema: schema, root: schema.Root(), decoder: wire.NewDecoder(schema, known{id: text})}
-	if w.root.Type != "record" {
-		return nil, &wire.InvalidError{Class: wire.ReasonIncompatible, Message: fmt.Sprintf("schema %d is not one of a record", id)}
+	root := schema.Root()
+	if root.Type != "record" {
+		return nil, &wire.InvalidError{Class: wire.ReasonIncompatible, Message: fmt.Sprintf("schema %d is not one of a record", id), At: idAt}
 	}
-	r.writers[id] = w
-	return w, nil
+	w := &writer{
+		id: id, root: root, personal: make([]bool, len(root.Fields)), decoder: wire.NewDecoder(schema, r.source),
+		fields: sync.OnceValues(func() ([]*avro.Schema, error) { return alone(root) }),
+	}
+	for i, field := range root.Fields {
+		w.personal[i] = personal(field)
+	}
+	known, _ := r.writers.LoadOrStore(id, w) // of two that were made at once, one is enough
+	return known.(*writer), nil
 }
 
-// known is a schema source that has been asked already.
-type known map[int]string
+// idAt is the place of the schema's ID in a value.
+const idAt = 1
 
-// SchemaText implements wire.SchemaSource.
-func (k known) SchemaText(_ context.Context, id int) (string, error) { return k[id], nil }
+// alone makes of each field of a record a record that has it alone, and thus its bytes.
+func alone(root *avro.SchemaNode) ([]*avro.Schema, error) {
+	schemas := make([]*avro.Schema, len(root.Fields))
+	for i, field := range root.Fields {
+		node := avro.SchemaNode{Type: "record", Name: "revstream_field", Fields: []avro.SchemaField{field}}
+		schema, err := node.Schema()
+		if err != nil {
+			return nil, fmt.Errorf("taking field %s out of its schema: %w", field.Name, err)
+		}
+		schemas[i] = schema
+	}
+	return schemas, nil
+}
 
 // JSON renders the value as one JSON object, its fields in the schema's order, times as RFC 3339, decimals as their
 // digits. Unless reveal is set, what may be personal data is masked.
@@ -104,7 +124,7 @@ func (d *Document) JSON(reveal bool) (json.RawMessage, error) {
 	for i, field := range d.root.Fields {
 		out.WriteByte("{,"[min(i, 1)])
 		value := readable(d.native[field.Name], &field.Type)
-		if !reveal && value != nil && personal(field) {
+		if !reveal && value != nil && d.personal[i] {
 			value = Mask
 		}
 		if err := enc.Encode(field.Name); err != nil {

@@ -3,7 +3,6 @@ package payload_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"testing"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/revstream/revstream/dlq-replayer/payload"
-	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/exportrun"
@@ -154,119 +152,4 @@ func TestWhatCannotBeRead(t *testing.T) {
 		require.ErrorAs(t, err, &invalid)
 		require.Equal(t, reason, invalid.Reason())
 	}
-}
-
-func apply(t testing.TB, source wire.SchemaSource, patch string, topic string, key string, value []byte) ([]byte, string, error) {
-	t.Helper()
-	p, err := payload.ParsePatch([]byte(patch))
-	require.NoError(t, err)
-	return payload.NewReader(source).Apply(t.Context(), p, deadletter.Letter{Topic: topic, Key: []byte(key), Value: value})
-}
-
-// TestAPatchMendsWhatConsumersRefuse: and nothing else changes, to the last digit.
-func TestAPatchMendsWhatConsumersRefuse(t *testing.T) {
-	t.Parallel()
-	before := person(t)
-	require.Error(t, event.Check(before, []byte(before.Key())))
-	value, refusal, err := apply(t, registered,
-		`{"updated_at":"2026-02-03T04:05:06.789012Z","title":null,"custom_fields":{"Tier":"2","Nickname":null},"tags":["a"]}`,
-		schemas.PeopleTopic, before.Key(), encode(t, 1, before))
-	require.NoError(t, err)
-	require.Empty(t, refusal)
-	after := new(people.Person)
-	require.NoError(t, wire.NewDecoder(people.Schema, registered).Decode(t.Context(), value, after))
-	require.NoError(t, event.Check(after, []byte(before.Key())))
-	want := person(t)
-	want.UpdatedAt, want.Title, want.CustomFields, want.Tags = new(version), nil, map[string]string{"Tier": "2"}, []string{"a"}
-	require.Equal(t, want, after)
-
-	f := amount(t)
-	value, refusal, err = apply(t, registered, `{"currency_code":"EUR"}`, schemas.ForecastTopic, f.Key(), encode(t, 2, f))
-	require.NoError(t, err)
-	require.Empty(t, refusal)
-	f.CurrencyCode = new("EUR")
-	require.Equal(t, encode(t, 2, f), value)
-
-	value, refusal, err = apply(t, registered, `{"currency_code":"EUR","value":12345678901234567890.000000000000000001}`, schemas.ForecastTopic, f.Key(), encode(t, 2, f))
-	require.NoError(t, err)
-	require.Empty(t, refusal)
-	parsed, err := money.Parse("12345678901234567890.000000000000000001")
-	require.NoError(t, err)
-	f.Value = &parsed
-	require.Equal(t, encode(t, 2, f), value)
-}
-
-func TestAPatchIsRefused(t *testing.T) {
-	t.Parallel()
-	p := person(t)
-	good := encode(t, 1, p)
-	for name, c := range map[string]struct {
-		patch, topic string
-		value        []byte
-		want         string
-	}{
-		"would fail again":    {`{"title":"x"}`, schemas.PeopleTopic, good, "updated_at is not the source_version"},
-		"event ID":            {`{"event_id":"0194a1b2-0000-8000-8000-000000000000"}`, schemas.PeopleTopic, good, "event_id"},
-		"source version":      {`{"source_version":"2026-02-03T04:05:07.789012Z"}`, schemas.PeopleTopic, good, "source_version"},
-		"operation":           {`{"operation":"DELETE"}`, schemas.PeopleTopic, good, "operation"},
-		"key":                 {`{"person_id":43,"updated_at":null}`, schemas.PeopleTopic, good, "key"},
-		"unknown field":       {`{"titel":"x"}`, schemas.PeopleTopic, good, `"titel"`},
-		"wrong type":          {`{"tags":"private"}`, schemas.PeopleTopic, good, "does not fit schema 1"},
-		"required field gone": {`{"person_id":null}`, schemas.PeopleTopic, good, "does not fit schema 1"},
-		"corrupt value":       {`{"title":"x"}`, schemas.PeopleTopic, good[:40], wire.ReasonCorrupt},
-		"unknown topic":       {`{"title":"x"}`, "other.v1", good, "other.v1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			value, refusal, err := apply(t, registered, c.patch, c.topic, p.Key(), c.value)
-			require.NoError(t, err)
-			require.Contains(t, refusal, c.want)
-			require.NotContains(t, refusal, "private")
-			require.Nil(t, value)
-		})
-	}
-}
-
-// away is a registry that does not answer.
-type away struct{}
-
-func (away) SchemaText(context.Context, int) (string, error) {
-	return "", errors.New("registry is away")
-}
-
-func TestAnOutageIsNoRefusal(t *testing.T) {
-	t.Parallel()
-	_, refusal, err := apply(t, away{}, `{}`, schemas.PeopleTopic, "k", encode(t, 1, person(t)))
-	require.ErrorContains(t, err, "registry is away")
-	require.Empty(t, refusal)
-}
-
-func TestParsePatch(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{``, `{`, `[]`, `null`, `"private"`, `{"a":1}{}`, `{"a":1} x`, `{a:1}`} {
-		_, err := payload.ParsePatch([]byte(text))
-		require.ErrorContains(t, err, "the patch is ", text)
-		require.NotContains(t, err.Error(), "private")
-	}
-}
-
-func FuzzApply(f *testing.F) {
-	good := encode(f, 1, person(f))
-	for _, patch := range []string{`{"updated_at":null}`, `{"custom_fields":{"a":{"b":null}}}`, `{"person_id":1e9}`, `{"tags":[null]}`, `{"title":{"string":"x"}}`} {
-		f.Add([]byte(patch), good)
-	}
-	f.Fuzz(func(t *testing.T, raw, value []byte) {
-		patch, err := payload.ParsePatch(raw)
-		if err != nil {
-			return
-		}
-		patched, refusal, err := payload.NewReader(registered).Apply(t.Context(), patch, deadletter.Letter{Topic: schemas.PeopleTopic, Key: []byte("salesloft:42"), Value: value})
-		require.NoError(t, err)
-		if refusal != "" {
-			return
-		}
-		got := new(people.Person)
-		require.NoError(t, wire.NewDecoder(people.Schema, registered).Decode(t.Context(), patched, got))
-		require.NoError(t, event.Check(got, []byte("salesloft:42")))
-	})
 }

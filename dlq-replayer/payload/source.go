@@ -11,14 +11,9 @@ import (
 // SourceJSON renders what a source sent and never became an event: JSON without a schema. Unless reveal is set, every text
 // and number is masked, as nothing tells which of them is personal. Bytes that are no JSON are a *wire.InvalidError.
 func SourceJSON(raw []byte, reveal bool) (json.RawMessage, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber() // digits are kept
-	var value any
-	if !json.Valid(raw) || dec.Decode(&value) != nil {
-		return nil, &wire.InvalidError{Class: wire.ReasonCorrupt, Message: "it is not JSON"}
-	}
-	if !reveal {
-		value = masked(value)
+	value, err := source(raw, reveal)
+	if err != nil {
+		return nil, err
 	}
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
@@ -27,6 +22,17 @@ func SourceJSON(raw []byte, reveal bool) (json.RawMessage, error) {
 		return nil, fmt.Errorf("rendering the value: %w", err)
 	}
 	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+func source(raw []byte, reveal bool) (any, error) {
+	var value any
+	if err := decode(raw, &value); err != nil {
+		return nil, &wire.InvalidError{Class: wire.ReasonCorrupt, Message: "it is not JSON", At: offset(raw, err)}
+	}
+	if !reveal {
+		value = masked(value)
+	}
+	return value, nil
 }
 
 // masked keeps the shape of a value, and what is true, false or null in it.
