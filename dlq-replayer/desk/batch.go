@@ -135,15 +135,15 @@ func (r *run) records(items []item, record deadletter.Run) (records, replays []*
 	for i := range items {
 		it := &items[i]
 		decision := r.decision(it)
-		switch {
-		case decision == "":
+		switch decision {
+		case "":
 			continue
-		case decision == deadletter.Imported:
+		case deadletter.Imported:
 			imported := it.entry.Letter
 			imported.ImportedFrom = it.entry.ID.place().String()
 			records = append(records, imported.Record())
 			continue
-		case decision == deadletter.Replayed:
+		case deadletter.Replayed:
 			replays[i] = it.entry.Letter.Replay(r.record.ID)
 			records = append(records, replays[i])
 		}

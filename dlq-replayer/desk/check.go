@@ -4,12 +4,16 @@ import "errors"
 
 // Check tells what is wrong with an order, but for its reason. It does no I/O.
 func (d *Desk) Check(order Order) error {
+	_, err := d.checked(order)
+	return err
+}
+
+func (d *Desk) checked(order Order) (*matcher, error) {
 	if err := order.validate(); err != nil {
-		return err
+		return nil, err
 	}
 	if order.Action == Repair && d.cfg.Changer == nil {
-		return errors.New("letters cannot be repaired here")
+		return nil, errors.New("letters cannot be repaired here")
 	}
-	_, err := d.matcher(order.Selection, order.Action.usual())
-	return err
+	return d.matcher(order.Selection, order.Action.usual())
 }

@@ -100,15 +100,9 @@ func (d *Desk) Run(ctx context.Context, order Order, progress func(Report)) (Rep
 
 // prepare finds out what an order is about, and that it can be carried out.
 func (d *Desk) prepare(ctx context.Context, order Order) (*work, error) {
-	if err := order.validate(); err != nil {
-		return nil, err
-	}
-	m, err := d.matcher(order.Selection, order.Action.usual())
+	m, err := d.checked(order)
 	if err != nil {
 		return nil, err
-	}
-	if order.Action == Repair && d.cfg.Changer == nil {
-		return nil, errors.New("letters cannot be repaired here")
 	}
 	if err := snapshot.Exists(ctx, d.client, schemas.DLQDecisionsTopic); err != nil {
 		return nil, explainRead(schemas.DLQDecisionsTopic, err)
@@ -207,7 +201,7 @@ func (r *run) work(ctx context.Context, source func(context.Context, chan<- chun
 	}()
 	err := r.consume(ctx, chunks)
 	stop()
-	for range chunks { //nolint:revive // what it had sent is let go, so that it can end
+	for range chunks { // what the source had sent is let go, so that it can end
 	}
 	if sourceErr := <-ended; err == nil {
 		err = sourceErr

@@ -42,7 +42,8 @@ const sendBytes = 900 << 10
 
 // Options are what the clients of a desk's writer must be made with.
 func Options() []kgo.Opt {
-	return append(deadletter.Options(), kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTimeout))
+	return append(deadletter.Options(), kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTimeout),
+		kgo.ProducerLinger(0)) // a batch is sent and waited for as a whole: nothing comes that would join it
 }
 
 // refusedError says that the topic does not take one of a transaction's records. Nothing of the transaction stays.
