@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,15 +11,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
 )
 
 type listCommand struct {
 	filters
-	All  bool `name:"all" help:"Replayed letters too."`
+	revealing
+	All  bool `name:"all" help:"Letters in every state: the same as --state=all."`
 	JSON bool `name:"json" help:"One JSON object per letter and line."`
 }
 
@@ -32,6 +33,9 @@ type row struct {
 	Reason        string    `json:"reason"`
 	Message       string    `json:"message"`
 	Stage         string    `json:"stage"`
+	Group         string    `json:"group,omitempty"`
+	Version       string    `json:"version,omitempty"`
+	Schema        int       `json:"schema,omitempty"`
 	Attempts      int       `json:"attempts"`
 	Replays       int       `json:"replays"`
 	ReplayID      string    `json:"replay_id,omitempty"`
@@ -40,75 +44,97 @@ type row struct {
 	EventID       string    `json:"event_id,omitempty"`
 	CorrelationID string    `json:"correlation_id,omitempty"`
 	Flaw          string    `json:"flaw,omitempty"` // why it cannot be replayed
+	Bytes         int       `json:"bytes"`          // of the value
 }
 
 func newRow(e desk.Entry) row {
 	l := e.Letter
 	return row{
 		ID: e.ID, State: e.State, Topic: e.ID.Topic, Key: string(l.Key), Reason: l.Reason, Message: l.Message, Stage: l.Stage,
-		Attempts: l.Attempts, Replays: l.Replays, ReplayID: l.ReplayID, FirstFailure: l.FirstFailure, LastFailure: l.LastFailure,
-		EventID: l.EventID, CorrelationID: l.CorrelationID, Flaw: e.Flaw,
+		Group: l.Group, Version: l.Version, Schema: e.Schema, Attempts: l.Attempts, Replays: l.Replays, ReplayID: l.ReplayID,
+		FirstFailure: l.FirstFailure, LastFailure: l.LastFailure, EventID: l.EventID, CorrelationID: l.CorrelationID,
+		Flaw: e.Flaw, Bytes: len(l.Value),
 	}
 }
 
-// run prints while it reads: a topic may hold millions of letters. The columns therefore have fixed widths, which a
-// longer text exceeds in its own line alone.
-func (c *listCommand) run(ctx context.Context, d *desk.Desk, out io.Writer) error {
+// run prints while it reads, and buffers nothing: a topic may hold millions of letters, and the few that match may be far
+// apart.
+func (c *listCommand) run(ctx context.Context, con *console) error {
+	if c.All {
+		c.States = []string{"all"}
+	}
 	selection, err := c.selection()
-	if err != nil {
+	if err := errors.Join(err, c.checkReveal(c.Reveal)); err != nil {
 		return err
 	}
-	selection.All = c.All
-	w := bufio.NewWriter(out)
-	print := c.table(w)
-	if c.JSON {
-		enc := json.NewEncoder(w)
-		print = func(e desk.Entry) error { return enc.Encode(newRow(e)) }
+	if err := con.check(ctx, selection); err != nil {
+		return err
 	}
-	reasons, listed := map[string]int{}, 0
-	err = d.Letters(ctx, selection, func(e desk.Entry) error {
+	if err := con.reveal(ctx, selection, c.Reason); err != nil {
+		return err
+	}
+	show := c.table(con.out, con.width, len(selection.States)+len(selection.IDs) > 0)
+	if c.JSON {
+		enc := json.NewEncoder(con.out)
+		show = func(e desk.Entry) error { return enc.Encode(newRow(e)) }
+	}
+	states, reasons, listed := map[string]int{}, map[string]int{}, 0
+	err = con.desk.Letters(ctx, selection, func(e desk.Entry) error {
+		states[e.State]++
 		reasons[e.Letter.Reason]++
 		listed++
-		return print(e)
+		return show(e)
 	})
 	if err == nil && !c.JSON {
-		_, err = fmt.Fprintln(w, c.summary(listed, reasons))
-	}
-	if flushed := w.Flush(); err == nil {
-		err = flushed
+		_, err = fmt.Fprintln(con.out, c.summary(listed, states, reasons))
 	}
 	return err
 }
 
-// table prints entries as lines under a head.
-func (c *listCommand) table(w io.Writer) func(desk.Entry) error {
-	line := func(id, age, reason, stage, replays, state, key string) error {
-		if c.All {
-			stage = fmt.Sprintf("%-8s  %-8s", stage, state)
+// wide is how many columns a terminal must have to show all that the table has.
+const wide = 120
+
+// table prints entries as lines under a head. The columns have fixed widths, which a longer text exceeds in its own line
+// alone, and a terminal's line is cut where it ends.
+func (c *listCommand) table(w io.Writer, width int, states bool) func(desk.Entry) error {
+	all := width == 0 || width >= wide
+	line := func(id, age, reason, state, replays, key, message string) error {
+		cells := []string{fmt.Sprintf("%-30s  %4s  %s", id, age, runewidth.FillRight(reason, 16))}
+		if states {
+			cells = append(cells, runewidth.FillRight(state, 9))
 		}
-		_, err := fmt.Fprintf(w, "%-34s  %5s  %-20s  %-8s  %7s  %s\n", id, age, reason, stage, replays, key)
+		if all {
+			cells = append(cells, fmt.Sprintf("%7s", replays), runewidth.FillRight(key, 30), message)
+		} else {
+			cells = append(cells, key)
+		}
+		_, err := fmt.Fprintln(w, clip(strings.TrimRight(strings.Join(cells, "  "), " "), width))
 		return err
 	}
 	headed, now := false, time.Now()
 	return func(e desk.Entry) error {
 		if !headed {
 			headed = true
-			if err := line("ID", "AGE", "REASON", "STAGE", "REPLAYS", "STATE", "KEY"); err != nil {
+			if err := line("ID", "AGE", "REASON", "STATE", "REPLAYS", "KEY", "MESSAGE"); err != nil {
 				return err
 			}
 		}
 		l := e.Letter
-		return line(e.ID.String(), age(now.Sub(l.LastFailure)), printable(l.Reason), printable(l.Stage),
-			strconv.Itoa(l.Replays), printable(e.State), printable(string(l.Key)))
+		return line(e.ID.String(), age(now.Sub(l.LastFailure)), printable(l.Reason), printable(e.State),
+			strconv.Itoa(l.Replays), printable(string(l.Key)), printable(l.Message))
 	}
 }
 
-func (c *listCommand) summary(listed int, reasons map[string]int) string {
-	kind := "open"
-	if c.All {
-		kind = "in all"
+func (c *listCommand) summary(listed int, states, reasons map[string]int) string {
+	text := strconv.Itoa(listed)
+	switch names := slices.Sorted(maps.Keys(states)); len(names) {
+	case 0:
+		text += " letters"
+	case 1:
+		text += " " + printable(names[0])
+	default:
+		text += " letters:" + counts(states)
 	}
-	text := fmt.Sprintf("%d %s", listed, kind)
 	if listed > 0 {
 		text += ":" + counts(reasons)
 	}
@@ -116,35 +142,4 @@ func (c *listCommand) summary(listed int, reasons map[string]int) string {
 		text += " (as many as --limit allows)"
 	}
 	return text
-}
-
-// counts renders " name=n name=n".
-func counts(of map[string]int) string {
-	var text strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(of)) {
-		fmt.Fprintf(&text, " %s=%d", printable(name), of[name])
-	}
-	return text.String()
-}
-
-// age is a duration at a glance.
-func age(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(max(d, 0).Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%dd", int(d.Hours()/24))
-	}
-}
-
-// printable quotes what a terminal would not show as it is: anyone who may write to the topics chooses keys and headers.
-func printable(text string) string {
-	if utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return text
-	}
-	return strconv.QuoteToGraphic(text)
 }

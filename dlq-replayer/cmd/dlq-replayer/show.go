@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -16,42 +14,37 @@ import (
 	"github.com/revstream/revstream/dlq-replayer/desk"
 	"github.com/revstream/revstream/dlq-replayer/payload"
 	"github.com/revstream/revstream/pipeline/deadletter"
-	"github.com/revstream/revstream/pipeline/secret"
-	"github.com/revstream/revstream/schemas/wire"
 )
 
-// headerBytes of a value are its magic byte and schema ID, and never personal.
-const headerBytes = 5
-
 type showCommand struct {
-	ID          desk.ID    `arg:"" name:"id" help:"ID of the letter, as list prints it."`
-	RegistryURL secret.Ref `name:"schema-registry-url" env:"SCHEMA_REGISTRY_URL" required:"" placeholder:"URL" help:"Schema registry, as http://user:password@host:8081 if it wants credentials."`
-	Reveal      bool       `name:"reveal" help:"Show personal data too."`
-	JSON        bool       `name:"json" help:"As one JSON object."`
+	revealing
+	ID     desk.ID `arg:"" name:"id" help:"ID of the letter, as list prints it."`
+	Reveal bool    `name:"reveal" help:"Show personal data too. Needs --reason; it is kept who did so and why."`
+	JSON   bool    `name:"json" help:"As one JSON object."`
 }
 
 // detail is a letter as JSON.
 type detail struct {
 	row
-	Decision *desk.Decision `json:"decision,omitempty"`
+	Original  original              `json:"original"`
+	Headers   []header              `json:"headers"`
+	Decisions []deadletter.Decision `json:"decisions"` // oldest first
 
-	Original struct {
-		Topic     string    `json:"topic"`
-		Partition int32     `json:"partition"`
-		Offset    int64     `json:"offset"`
-		Timestamp time.Time `json:"timestamp"`
-	} `json:"original"`
-	Group   string   `json:"group"`
-	Version string   `json:"version"`
-	Headers []header `json:"headers"`
+	Value         json.RawMessage `json:"value,omitempty"`
+	Masked        bool            `json:"masked"`                   // personal data
+	Undecodable   string          `json:"undecodable,omitempty"`    // why there is no value
+	UndecodableAt *int            `json:"undecodable_at,omitempty"` // the byte, where it is known
+	Hex           string          `json:"hex,omitempty"`            // then, of all bytes or, if masked, the first
 
-	ValueBytes  int             `json:"value_bytes"`
-	SchemaID    int             `json:"schema_id,omitempty"`
-	Value       json.RawMessage `json:"value,omitempty"`
-	Undecodable string          `json:"undecodable,omitempty"` // why there is no value
-	Hex         string          `json:"hex,omitempty"`         // then, of all bytes or, without --reveal, the first
+	value payload.Shown
+}
 
-	raw []byte // what Hex shows
+// original is where the record was that failed.
+type original struct {
+	Topic     string    `json:"topic"`
+	Partition int32     `json:"partition"`
+	Offset    int64     `json:"offset"`
+	Timestamp time.Time `json:"timestamp"`
 }
 
 type header struct {
@@ -59,82 +52,64 @@ type header struct {
 	Value string `json:"value"`
 }
 
-func (c *showCommand) run(ctx context.Context, d *desk.Desk, out io.Writer) error {
-	registryURL, err := secret.Read(ctx, "SCHEMA_REGISTRY_URL", c.RegistryURL)
+func (c *showCommand) run(ctx context.Context, con *console) error {
+	if err := c.checkReveal(c.Reveal); err != nil {
+		return err
+	}
+	reader, err := con.reader()
 	if err != nil {
 		return err
 	}
-	registry, err := wire.NewRegistry(registryURL)
-	if err != nil {
+	selection := desk.Selection{IDs: []desk.ID{c.ID}}
+	if err := con.check(ctx, selection); err != nil {
 		return err
 	}
 	var entry desk.Entry
-	err = d.Letters(ctx, desk.Selection{IDs: []desk.ID{c.ID}}, func(e desk.Entry) error { entry = e; return nil })
+	err = con.desk.Letters(ctx, selection, func(e desk.Entry) error { entry = e; return nil })
 	if err != nil {
 		return err
 	}
-	shown, err := c.detail(ctx, entry, payload.NewReader(registry))
+	if c.Reveal {
+		// Who sees it is known before it can be seen.
+		if err := con.desk.Reveal(ctx, selection.IDs, desk.Order{By: con.by, Why: c.Reason, From: con.from}); err != nil {
+			return err
+		}
+	}
+	shown, err := c.detail(ctx, entry, reader)
 	if err != nil {
 		return err
 	}
-	decision, exists, err := d.Decision(ctx, c.ID)
-	if err != nil {
+	if shown.Decisions, err = con.desk.History(ctx, c.ID); err != nil {
 		return err
-	}
-	if exists {
-		shown.Decision = &decision
 	}
 	if c.JSON {
-		return json.NewEncoder(out).Encode(shown)
+		return con.answer(shown)
 	}
-	return shown.print(out, c.Reveal)
+	_, err = con.out.Write(shown.text())
+	return err
 }
 
 func (c *showCommand) detail(ctx context.Context, e desk.Entry, reader *payload.Reader) (*detail, error) {
 	l := e.Letter
-	shown := &detail{row: newRow(e), Group: l.Group, Version: l.Version, ValueBytes: len(l.Value)}
-	shown.Original.Topic, shown.Original.Partition = l.Topic, l.OriginalPartition
-	shown.Original.Offset, shown.Original.Timestamp = l.OriginalOffset, l.Timestamp
+	value, err := reader.Show(ctx, l, c.Reveal)
+	if err != nil {
+		return nil, fmt.Errorf("SCHEMA_REGISTRY_URL (--schema-registry-url): %w", err)
+	}
+	shown := &detail{
+		row: newRow(e), Masked: !c.Reveal, Original: original{l.Topic, l.OriginalPartition, l.OriginalOffset, l.Timestamp},
+		Value: value.Value, Undecodable: value.Undecodable, Hex: hex.EncodeToString(value.Raw), value: value,
+	}
+	if value.Undecodable != "" && value.At >= 0 {
+		shown.UndecodableAt = &value.At
+	}
 	for _, h := range l.Headers {
 		shown.Headers = append(shown.Headers, header{h.Key, string(h.Value)})
 	}
-	plain := headerBytes // of the value
-	var err error
-	if l.Stage == string(deadletter.StageProduce) {
-		plain = 0
-		shown.Value, err = payload.SourceJSON(l.Value, c.Reveal)
-	} else {
-		err = c.decode(ctx, shown, l.Value, reader)
-	}
-	if invalid, ok := errors.AsType[*wire.InvalidError](err); ok {
-		// What cannot be decoded cannot be told apart: any of its bytes may be of a name.
-		shown.Undecodable = invalid.Error()
-		shown.raw = l.Value
-		if !c.Reveal {
-			shown.raw = l.Value[:min(plain, len(l.Value))]
-		}
-		shown.Hex = hex.EncodeToString(shown.raw)
-		return shown, nil
-	}
-	return shown, err
+	return shown, nil
 }
 
-func (c *showCommand) decode(ctx context.Context, shown *detail, value []byte, reader *payload.Reader) error {
-	doc, err := reader.Read(ctx, value)
-	var invalid *wire.InvalidError
-	switch {
-	case errors.As(err, &invalid):
-		return invalid
-	case err != nil:
-		return fmt.Errorf("SCHEMA_REGISTRY_URL (--schema-registry-url): %w", err)
-	}
-	shown.SchemaID = doc.SchemaID()
-	shown.Value, err = doc.JSON(c.Reveal)
-	return err
-}
-
-// print is for people. Write errors surface with the last write.
-func (s *detail) print(out io.Writer, revealed bool) error {
+// text is for people.
+func (s *detail) text() []byte {
 	var text bytes.Buffer
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
@@ -144,20 +119,16 @@ func (s *detail) print(out io.Writer, revealed bool) error {
 	}
 	line("ID", s.ID.String())
 	line("State", s.State)
-	if d := s.Decision; d != nil {
-		line("Decided", fmt.Sprintf("%s by %s, replay %s", d.At.Format(time.RFC3339), d.By, d.ReplayID))
-		line("Decided why", d.Why)
-	}
 	line("Reason", s.Reason)
 	line("Message", s.Message)
 	line("Cannot be replayed", s.Flaw)
 	line("Key", s.Key)
 	line("Stage", s.Stage)
-	original, program := "Original", "Consumer"
+	origin, program := "Original", "Consumer"
 	if s.Stage == string(deadletter.StageProduce) {
-		original, program = "Meant for", "Producer"
+		origin, program = "Meant for", "Producer"
 	}
-	line(original, fmt.Sprintf("%s, partition %d, offset %d, %s", s.Original.Topic, s.Original.Partition, s.Original.Offset, s.Original.Timestamp.Format(time.RFC3339Nano)))
+	line(origin, fmt.Sprintf("%s, partition %d, offset %d, %s", s.Original.Topic, s.Original.Partition, s.Original.Offset, s.Original.Timestamp.Format(time.RFC3339Nano)))
 	line(program, strings.TrimSpace(s.Group+" "+s.Version))
 	line("First failure", s.FirstFailure.Format(time.RFC3339Nano))
 	line("Last failure", s.LastFailure.Format(time.RFC3339Nano))
@@ -166,29 +137,49 @@ func (s *detail) print(out io.Writer, revealed bool) error {
 	line("Last replay", s.ReplayID)
 	line("Event ID", s.EventID)
 	line("Correlation ID", s.CorrelationID)
+	for i, d := range s.Decisions {
+		if i == 0 {
+			fmt.Fprintln(w, "\nDecisions")
+		}
+		what := d.Decision
+		if d.Patched {
+			what += " with a change"
+		}
+		fmt.Fprintf(w, "  %s\t%s by %s%s%s\n", d.At.Format(time.RFC3339), printable(what), printable(d.By), clause(" from ", d.From), clause(": ", d.Why))
+		if d.RunID != "" {
+			fmt.Fprintf(w, "  \trun %s\n", printable(d.RunID))
+		}
+	}
 	fmt.Fprintln(w, "\nHeaders")
 	for _, h := range s.Headers {
 		line("  "+printable(h.Name), h.Value)
 	}
 	_ = w.Flush() // into memory
-	s.printValue(&text, revealed)
-	_, err := out.Write(text.Bytes())
-	return err
+	s.printValue(&text)
+	return text.Bytes()
 }
 
-func (s *detail) printValue(text *bytes.Buffer, revealed bool) {
+// clause is a part of a sentence that is left away if there is nothing to say.
+func clause(before, text string) string {
+	if text == "" {
+		return ""
+	}
+	return before + printable(text)
+}
+
+func (s *detail) printValue(text *bytes.Buffer) {
 	if s.Undecodable == "" {
 		written := "as the source sent it"
-		if s.SchemaID != 0 {
-			written = fmt.Sprintf("schema %d", s.SchemaID)
+		if s.Schema != 0 {
+			written = fmt.Sprintf("schema %d", s.Schema)
 		}
-		fmt.Fprintf(text, "\nValue (%d bytes, %s)\n", s.ValueBytes, written)
+		fmt.Fprintf(text, "\nValue (%d bytes, %s)\n", s.Bytes, written)
 		_ = json.Indent(text, s.Value, "", "  ") // of JSON that is valid
 		text.WriteByte('\n')
 		return
 	}
-	fmt.Fprintf(text, "\nValue (%d bytes) cannot be decoded: %s\n%s", s.ValueBytes, printable(s.Undecodable), hex.Dump(s.raw))
-	if hidden := s.ValueBytes - len(s.raw); hidden > 0 && !revealed {
-		fmt.Fprintf(text, "%d more bytes may hold personal data: --reveal shows them\n", hidden)
+	fmt.Fprintf(text, "\nValue (%d bytes) cannot be decoded: %s\n%s", s.Bytes, printable(s.Undecodable), s.value.Dump())
+	if s.value.Hidden > 0 {
+		fmt.Fprintf(text, "%d more bytes may hold personal data: --reveal --reason=TEXT shows them\n", s.value.Hidden)
 	}
 }
