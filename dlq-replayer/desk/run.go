@@ -29,6 +29,8 @@ type run struct {
 	limiter  *rate.Limiter
 	progress func(Report)
 
+	returned int // letters that came back before the run was resumed
+
 	size  int // letters of a batch at most
 	batch batch
 	left  int // letters that the limit leaves; negative: no limit
@@ -70,6 +72,11 @@ func (d *Desk) Plan(ctx context.Context, order Order, progress func(Report)) (Re
 // ends, the transaction in hand is finished, and the run can be resumed. The report is right whenever an error ends the
 // run, too.
 func (d *Desk) Run(ctx context.Context, order Order, progress func(Report)) (Report, error) {
+	return d.run(ctx, order, progress, nil)
+}
+
+// run is Run. It hands out the judge of what it replays, if somebody wants it, who may use it when the run has ended.
+func (d *Desk) run(ctx context.Context, order Order, progress func(Report), judge func(*judge)) (Report, error) {
 	if err := errors.Join(order.validate(), order.validateWhy()); err != nil {
 		return Report{}, err
 	}
@@ -80,6 +87,7 @@ func (d *Desk) Run(ctx context.Context, order Order, progress func(Report)) (Rep
 	if err := d.check(ctx, order.Selection, w.scope); err != nil {
 		return Report{}, err
 	}
+	w.judge = judge
 	s, err := d.join(ctx, order.TakeOver)
 	if err != nil {
 		return Report{}, err
@@ -126,8 +134,8 @@ func (d *Desk) prepare(ctx context.Context, order Order) (*work, error) {
 func (d *Desk) newRun(order Order, record deadletter.Run, progress func(Report)) *run {
 	r := &run{
 		desk: d, order: order, record: record, progress: progress,
-		report: Report{RunID: record.ID, Reasons: make(map[string]map[string]int)},
-		size:   d.cfg.BatchLetters, left: -1, began: d.pace.now(),
+		report:   Report{RunID: record.ID, Reasons: make(map[string]map[string]int)},
+		returned: record.Returned, size: d.cfg.BatchLetters, left: -1, began: d.pace.now(),
 	}
 	if limit := order.Selection.Limit; limit > 0 {
 		r.left = max(0, limit-record.Done-record.Parked-record.Skipped-record.Failed)
@@ -145,7 +153,10 @@ func (d *Desk) carryOut(ctx context.Context, s *session, w *work, record deadlet
 		r.limiter = newLimiter(rate, r.size)
 	}
 	if w.order.Action.replays() && w.order.StopShare < 1 {
-		r.judge = newJudge(d.client, d.logger, record.ID)
+		r.judge = newJudge(d.client, record.ID)
+		if err := r.judge.begin(ctx, w.scope); err != nil {
+			return r.report, err
+		}
 	}
 	return r.finish(ctx, func(ctx context.Context, chunks chan<- chunk) error {
 		return d.scan(ctx, w, s.ledger.states, chunks)
@@ -169,7 +180,10 @@ func (r *run) finish(ctx context.Context, source func(context.Context, chan<- ch
 	case err != nil:
 		status = deadletter.Interrupted
 	}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		r.record.Note = "interrupted by a signal or an operator"
+	case err != nil:
 		r.record.Note = err.Error()
 	}
 	r.record.Status = status
@@ -184,10 +198,21 @@ func (r *run) finish(ctx context.Context, source func(context.Context, chan<- ch
 	r.tell()
 	logger.InfoContext(ctx, "run ended", "status", status, "done", r.report.Done, "parked", r.report.Parked, "skipped", r.report.Skipped.Letters,
 		"failed", r.report.Failed.Letters, "seconds", r.report.Elapsed.Seconds())
-	if err != nil {
-		err = fmt.Errorf("run %s ended early, and can be resumed: %w", r.record.ID, err)
+	return r.report, r.ended(err)
+}
+
+// ended says what can be done about a run that an error has ended.
+func (r *run) ended(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case r.recorded.IsZero():
+		return fmt.Errorf("run %s has not begun: %w", r.record.ID, err)
+	case r.record.Action == deadletter.Imported:
+		return fmt.Errorf("run %s ended early; the same import skips what it has put there: %w", r.record.ID, err)
+	default:
+		return fmt.Errorf("run %s ended early, and can be resumed: %w", r.record.ID, err)
 	}
-	return r.report, err
 }
 
 // work takes what a source sends, batch by batch. The source runs in a goroutine of its own, which has ended when work
@@ -397,6 +422,6 @@ func (r *run) advance(items []item, next map[string]int64) deadletter.Run {
 			record.Done++
 		}
 	}
-	record.Returned = r.report.Returned
+	record.Returned = r.returned + r.report.Returned
 	return record
 }
