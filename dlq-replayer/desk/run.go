@@ -152,10 +152,13 @@ func (d *Desk) carryOut(ctx context.Context, s *session, w *work, record deadlet
 		r.size = int(min(math.Ceil(rate), float64(r.size)))
 		r.limiter = newLimiter(rate, r.size)
 	}
-	if w.order.Action.replays() && w.order.StopShare < 1 {
+	if w.order.Action.replays() && (w.order.StopShare < 1 || w.judge != nil) {
 		r.judge = newJudge(d.client, record.ID)
 		if err := r.judge.begin(ctx, w.scope); err != nil {
 			return r.report, err
+		}
+		if w.judge != nil {
+			w.judge(r.judge)
 		}
 	}
 	return r.finish(ctx, func(ctx context.Context, chunks chan<- chunk) error {

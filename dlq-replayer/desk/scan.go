@@ -15,6 +15,7 @@ type work struct {
 	order   Order
 	matcher *matcher
 	scope   []stretch
+	judge   func(*judge) // who wants the judge; may be nil
 }
 
 // spans are the scope as a run's record has it.
