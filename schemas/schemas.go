@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -39,6 +40,7 @@ type Topic struct {
 	Doc        string `yaml:"doc"`        // what a record means
 	Key        string `yaml:"key"`        // how the key is made
 	Schema     string `yaml:"schema"`     // file under avro/; empty where values are not Avro
+	Table      string `yaml:"table"`      // prefix of ClickHouse's tables, such as people of people_current; empty where there are none
 	Partitions int32  `yaml:"partitions"` // at creation
 	Owner      string `yaml:"owner"`      // team that answers for it
 	// Compacted topics keep the newest record of each key for ever, and every
@@ -47,6 +49,17 @@ type Topic struct {
 	Retention time.Duration `yaml:"retention"`
 	// MaxMessageBytes bounds a record batch.
 	MaxMessageBytes int `yaml:"max_message_bytes"`
+	// KeyColumns are the columns of Table whose values, with | between them and KeyPrefix before them, are the key.
+	KeyColumns []string `yaml:"key_columns"`
+	KeyPrefix  string   `yaml:"key_prefix"`
+}
+
+// KeyValues takes a key apart into the values of KeyColumns. It returns false for a key that is not one of the topic's, and
+// where there is no Table.
+func (t Topic) KeyValues(key string) ([]string, bool) {
+	rest, ok := strings.CutPrefix(key, t.KeyPrefix)
+	values := strings.Split(rest, "|")
+	return values, ok && t.Table != "" && len(values) == len(t.KeyColumns)
 }
 
 // Configs are the topic's broker-side settings, by Kafka's names.
@@ -82,6 +95,9 @@ func parseTopics(raw []byte) ([]Topic, error) {
 	for _, t := range doc.Topics {
 		if t.Name == "" || t.Doc == "" || t.Key == "" || t.Owner == "" || t.Partitions < 1 || t.Retention <= 0 || t.MaxMessageBytes <= 0 {
 			errs = append(errs, fmt.Errorf("topic %q: name, doc, key, owner, partitions, retention and max_message_bytes are required", t.Name))
+		}
+		if t.Table != "" && (t.Schema == "" || len(t.KeyColumns) == 0) {
+			errs = append(errs, fmt.Errorf("topic %q: a table needs a schema and key_columns", t.Name))
 		}
 		if t.Schema != "" {
 			if _, err := Avro(t.Schema); err != nil {

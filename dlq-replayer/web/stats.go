@@ -1,0 +1,114 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/revstream/revstream/dlq-replayer/board"
+	"github.com/revstream/revstream/dlq-replayer/desk"
+	"github.com/revstream/revstream/pipeline/deadletter"
+)
+
+func (s *Server) stats(w http.ResponseWriter, r *http.Request, _ *session) error {
+	stats := s.board.Stats()
+	type topic struct {
+		board.TopicStats
+		Open      int `json:"open"`
+		Replayed  int `json:"replayed"`
+		Parked    int `json:"parked"`
+		Discarded int `json:"discarded"`
+	}
+	topics := []topic{}
+	for _, t := range stats.Topics {
+		topics = append(topics, topic{
+			TopicStats: t, Open: t.States[desk.Open], Replayed: t.States[deadletter.Replayed],
+			Parked: t.States[deadletter.Parked], Discarded: t.States[deadletter.Discarded],
+		})
+	}
+	body := map[string]any{"states": stats.States, "topics": topics, "letters": stats.Letters, "ready": s.board.Ready()}
+	list, err := s.stopped.get(r.Context())
+	if err != nil {
+		body["stopped_error"] = err.Error() // the counts are right all the same
+	}
+	body["stopped"] = list
+	s.answer(w, http.StatusOK, body)
+	return nil
+}
+
+// stoppedEvery is how long the list of stopped consumers is shown before it is made anew: it asks all groups.
+const stoppedEvery = 5 * time.Second
+
+// stopped are the consumers that their cap has stopped.
+type stopped struct {
+	desk Desk
+
+	mu    sync.Mutex
+	list  []stoppedConsumer
+	err   error
+	asked time.Time
+}
+
+type stoppedConsumer struct {
+	Group     string    `json:"group"`
+	Topic     string    `json:"topic"`
+	Partition int32     `json:"partition"`
+	Offset    int64     `json:"offset"`
+	At        time.Time `json:"at"`
+	Reason    string    `json:"reason"`
+	Poison    int       `json:"poison"`
+	Window    int       `json:"window"`
+	Advice    string    `json:"advice"`
+}
+
+func (st *stopped) get(ctx context.Context) ([]stoppedConsumer, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if time.Since(st.asked) < stoppedEvery {
+		return st.list, st.err
+	}
+	// One browser's leaving must not fail the next, who gets this answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stoppedEvery)
+	defer cancel()
+	found, err := st.desk.Stopped(ctx)
+	st.list, st.err, st.asked = []stoppedConsumer{}, err, time.Now()
+	for _, c := range found {
+		st.list = append(st.list, stoppedConsumer{
+			Group: c.Group, Topic: c.Topic, Partition: c.Partition, Offset: c.Offset, At: c.At,
+			Reason: c.Reason, Poison: c.Poison, Window: c.Window, Advice: c.Advice,
+		})
+	}
+	return st.list, st.err
+}
+
+// letterGauge counts dead letters for Prometheus.
+type letterGauge struct{ board *board.Board }
+
+var lettersDesc = prometheus.NewDesc("revstream_dlq_letters", "Dead letters by original topic and state.", []string{"topic", "state"}, nil)
+
+// Describe implements prometheus.Collector.
+func (*letterGauge) Describe(descs chan<- *prometheus.Desc) { descs <- lettersDesc }
+
+// Collect implements prometheus.Collector. Until everything was read once there is nothing to tell.
+func (g *letterGauge) Collect(metrics chan<- prometheus.Metric) {
+	if !g.board.Ready() {
+		return
+	}
+	counts := map[[2]string]int{}
+	for _, topic := range g.board.Names().Topics {
+		for _, state := range desk.AllStates {
+			counts[[2]string{topic, state}] = 0
+		}
+	}
+	for _, t := range g.board.Stats().Topics {
+		for state, letters := range t.States {
+			counts[[2]string{t.Topic, state}] += letters
+		}
+	}
+	for labels, letters := range counts {
+		metrics <- prometheus.MustNewConstMetric(lettersDesc, prometheus.GaugeValue, float64(letters), labels[0], labels[1])
+	}
+}
