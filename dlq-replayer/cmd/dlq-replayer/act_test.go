@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
+	"github.com/revstream/revstream/pipeline/consume"
+	"github.com/revstream/revstream/pipeline/daemon"
 	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/schemas"
@@ -321,17 +323,23 @@ func TestDrainTellsWhatIsLeftByItsExitCode(t *testing.T) {
 		p := b.start(t, append([]string{"drain", "--yes", "--reason=nightly", "--json", "--wait=1s"}, args...)...)
 		require.Equal(t, code, p.code(), p.stderr.String())
 		var result drained
-		require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &result), p.stdout.String())
+		require.NoError(t, json.Unmarshal([]byte(p.stdout.String()), &result), p.stdout.String())
 		return result
 	}
 	result := drain(0, "--class="+wire.ReasonUnknownSchema)
-	require.Equal(t, []int{1, 0, 0}, []int{result.Replayed, result.Open, result.Parked})
-	require.NotEmpty(t, result.Runs)
+	require.Equal(t, []any{1, left{}}, []any{result.Replayed, result.Left})
+	require.Len(t, result.Runs, 1)
 
 	_, err = b.run(t, "park", id(1).String(), "--yes", "--reason=later")
 	require.NoError(t, err)
 	result = drain(3)
-	require.Equal(t, 1, result.Replayed)
+	require.Equal(t, []any{1, left{Parked: 1}}, []any{result.Replayed, result.Left})
+	rec := &kgo.Record{Topic: schemas.PeopleTopic, Partition: -1, Offset: -1, Timestamp: version, Key: []byte("salesloft:7"), Value: []byte(`{"id":7}`)}
+	b.fail(t, "", consume.Poison{Record: rec, Stage: deadletter.StageProduce, Reason: "malformed", Message: "a field is wrong", Failed: version})
+	result = drain(3)
+	require.Equal(t, left{Parked: 1, Unreplayable: 1}, result.Left)
+	require.ErrorContains(t, left{Open: 2, Parked: 1}.verdict(), "2 letters are open still")
+	require.Equal(t, exitOpen, left{Open: 2, Parked: 1}.verdict().(*daemon.ExitError).Code) //nolint:errorlint // it is not wrapped
 	p := b.start(t, "drain", "--yes", "--json")
 	require.Equal(t, 1, p.code())
 }

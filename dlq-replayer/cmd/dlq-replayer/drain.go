@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
 	"github.com/revstream/revstream/pipeline/daemon"
+	"github.com/revstream/revstream/pipeline/deadletter"
 )
 
 type drainCommand struct {
@@ -21,14 +24,20 @@ const (
 	exitOpen     = 4
 )
 
-// drained is the outcome as JSON.
+// drained is the outcome as JSON. Left are the letters that the drain was to leave none of.
 type drained struct {
-	Runs         []string `json:"runs"`
-	Rounds       int      `json:"rounds"`
-	Replayed     int      `json:"replayed"`
-	Parked       int      `json:"parked"`
-	Open         int      `json:"open"`
-	Unreplayable int      `json:"unreplayable"`
+	Runs     []string `json:"runs"`
+	Rounds   int      `json:"rounds"`
+	Replayed int      `json:"replayed"`
+	Parked   int      `json:"parked"`   // by this drain
+	Unjudged int      `json:"unjudged"` // replayed, but consumed by nobody within --wait
+	Left     left     `json:"left"`
+}
+
+type left struct {
+	Open         int `json:"open"`
+	Parked       int `json:"parked"` // by this drain or before
+	Unreplayable int `json:"unreplayable"`
 }
 
 func (c *drainCommand) run(ctx context.Context, con *console) error {
@@ -46,33 +55,54 @@ func (c *drainCommand) run(ctx context.Context, con *console) error {
 		return err
 	}
 	progress := newProgress(con, "drain", 0)
-	left, err := con.desk.Drain(ctx, order, c.Wait, progress.show)
+	outcome, err := con.desk.Drain(ctx, order, c.Wait, progress.show)
 	progress.end()
-	if err != nil && left.Rounds == 0 {
+	if err != nil && outcome.Rounds == 0 {
 		return err
 	}
-	result := drained{left.Runs, left.Rounds, left.Replayed, left.Parked, left.Open, left.Unreplayable}
-	if result.Runs == nil {
-		result.Runs = []string{}
+	result := drained{
+		Runs: slices.AppendSeq([]string{}, slices.Values(outcome.Runs)), Rounds: outcome.Rounds, Replayed: outcome.Replayed,
+		Parked: outcome.Parked, Unjudged: outcome.Unjudged, Left: left{Open: outcome.Open, Unreplayable: outcome.Unreplayable},
 	}
-	var printed error
-	if c.JSON {
-		printed = con.answer(result)
-	} else {
-		_, printed = fmt.Fprintf(con.out, "rounds=%d replayed=%d parked=%d open=%d unreplayable=%d\n",
-			left.Rounds, left.Replayed, left.Parked, left.Open, left.Unreplayable)
+	if err == nil {
+		parked := order.Selection
+		parked.States = []string{deadletter.Parked}
+		err = con.desk.Letters(ctx, parked, func(desk.Entry) error { result.Left.Parked++; return nil })
+	}
+	if printed := c.print(con, result); err == nil {
+		err = printed
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted, nothing is half done: the same command goes on")
 	case err != nil:
 		return fmt.Errorf("%w; what was done stays, and the same command goes on", err)
-	case printed != nil:
-		return printed
-	case left.Open > 0:
-		return &daemon.ExitError{Code: exitOpen, Err: fmt.Errorf("%d letters are open still", left.Open)}
-	case left.Parked+left.Unreplayable > 0:
-		return &daemon.ExitError{Code: exitSetAside, Err: fmt.Errorf("%d letters are parked and %d can never be replayed: look at them, and repair or discard them", left.Parked, left.Unreplayable)}
+	}
+	return result.Left.verdict()
+}
+
+func (c *drainCommand) print(con *console, d drained) error {
+	if c.JSON {
+		return con.answer(d)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "rounds=%d replayed=%d parked=%d\n", d.Rounds, d.Replayed, d.Parked)
+	if d.Unjudged > 0 {
+		fmt.Fprintf(&text, "%d of the replayed letters were consumed by nobody yet: they may come back\n", d.Unjudged)
+	}
+	fmt.Fprintf(&text, "left: open=%d parked=%d unreplayable=%d\n", d.Left.Open, d.Left.Parked, d.Left.Unreplayable)
+	_, err := fmt.Fprint(con.out, text.String())
+	return err
+}
+
+// verdict is the exit code.
+func (l left) verdict() error {
+	switch {
+	case l.Open > 0:
+		return &daemon.ExitError{Code: exitOpen, Err: fmt.Errorf("%d letters are open still", l.Open)}
+	case l.Parked+l.Unreplayable > 0:
+		return &daemon.ExitError{Code: exitSetAside, Err: fmt.Errorf(
+			"%d letters are parked and %d can never be replayed: look at them, and repair or discard them", l.Parked, l.Unreplayable)}
 	}
 	return nil
 }

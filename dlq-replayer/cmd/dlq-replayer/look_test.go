@@ -283,9 +283,6 @@ func TestStoppedConsumersAreShown(t *testing.T) {
 
 func TestNoBroker(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("waits for the brokers")
-	}
 	b := &bench{}
 	_, err := b.with(t.Context(), t, new(shell), "list", "--kafka-brokers=127.0.0.1:1")
 	require.ErrorContains(t, err, "KAFKA_BROKERS (--kafka-brokers): reaching 127.0.0.1:1")

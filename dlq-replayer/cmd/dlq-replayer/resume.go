@@ -45,7 +45,8 @@ func (c *resumeCommand) pick(runs []deadletter.Run) (deadletter.Run, error) {
 			return run, nil
 		}
 		// One that was killed could not say so: its record says that it runs.
-		if run.Status == deadletter.Interrupted || run.Status == deadletter.Running {
+		resumable := run.Action != deadletter.Exported && run.Action != deadletter.Imported
+		if resumable && (run.Status == deadletter.Interrupted || run.Status == deadletter.Running) {
 			open = append(open, run)
 		}
 	}
