@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
@@ -185,12 +186,15 @@ func (p Page) seen(from *cursor) int {
 	return from.Seen + len(p.Rows)
 }
 
-// Read returns a letter itself, with its state, or desk.ErrUnknownLetter.
+// Read returns a letter itself, with its state, and whether there is one.
 func (b *Board) Read(ctx context.Context, id desk.ID) (entry desk.Entry, found bool, err error) {
 	err = snapshot.ReadRange(ctx, b.client, schemas.DLQTopic(id.Topic), id.Partition, id.Offset, id.Offset+1, func(rec *kgo.Record) error {
 		entry, found = desk.NewEntry(rec), true
 		return nil
 	})
+	if errors.Is(err, kerr.OffsetOutOfRange) || errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return desk.Entry{}, false, nil
+	}
 	if err != nil || !found {
 		return desk.Entry{}, false, err
 	}

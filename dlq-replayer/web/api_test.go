@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -87,7 +88,7 @@ func TestLettersAreListedAndCounted(t *testing.T) {
 	require.Equal(t, 7, stats.Topics[1].Open)
 
 	for query, want := range map[string]string{
-		"state=lost": "state must be", "since=yesterday": "since must be a time", "limit=0": "limit must be", "clas=x": `no field "clas"`,
+		"state=lost": "state must be", "since=yesterday": "since must be a time", "limit=0": "limit must be", "clas=x": `there is no field`,
 		"order=up": "order must be", "cursor=x": "begin again", "header=x": "header must be", "where=value.": "where:", "partition=-1": "partition must be",
 	} {
 		got := br.get("/api/letters?" + query)
@@ -108,8 +109,9 @@ func TestALetterIsShownMaskedUntilItIsRevealed(t *testing.T) {
 	b := newBench(t)
 	b.write(b.person(2, wire.ReasonValidation), b.person(4, wire.ReasonCorrupt))
 	looks := b.signedIn(viewerToken)
+	person, broken := "/api/letters/"+looks.letters("key=salesloft:2").Letters[0].ID.String(), "/api/letters/"+looks.letters("key=salesloft:4").Letters[0].ID.String()
 
-	got := looks.get(letterPath(0))
+	got := looks.get(person)
 	require.Equal(t, http.StatusOK, got.status, got.text)
 	require.NotContains(t, got.text, "Zebedee")
 	var shown detail
@@ -119,24 +121,24 @@ func TestALetterIsShownMaskedUntilItIsRevealed(t *testing.T) {
 	require.Contains(t, string(shown.Value), `"first_name":"[masked]"`)
 	require.Len(t, shown.Failures, 1)
 
-	cut := looks.get(letterPath(1))
+	cut := looks.get(broken)
 	require.NotContains(t, cut.text, "5a656265646565", "hex of Zebedee")
 	cut.into(t, &shown)
 	require.Contains(t, shown.Undecodable, "corrupt_value")
 	require.NotNil(t, shown.UndecodableAt)
 
 	for path, want := range map[string]int{
-		letterPath(0) + "?reveal=true&reason=x": http.StatusForbidden,
-		letterPath(99):                          http.StatusNotFound,
-		"/api/letters/revenue.x/0/0":            http.StatusNotFound,
-		"/api/letters/revenue.x/0/zero":         http.StatusBadRequest,
+		person + "?reveal=true&reason=x": http.StatusForbidden,
+		letterPath(99):                   http.StatusNotFound,
+		"/api/letters/revenue.x/0/0":     http.StatusNotFound,
+		"/api/letters/revenue.x/0/zero":  http.StatusBadRequest,
 	} {
 		require.Equal(t, want, looks.get(path).status, path)
 	}
 	acts := b.signedIn(operatorToken)
-	require.Equal(t, http.StatusBadRequest, acts.get(letterPath(0)+"?reveal=true").status, "a reason is required")
+	require.Equal(t, http.StatusBadRequest, acts.get(person+"?reveal=true").status, "a reason is required")
 	require.Empty(t, pipelinetest.ReadAll(t, b.cluster, schemas.DLQDecisionsTopic), "nothing was revealed so far")
-	require.Contains(t, acts.get(letterPath(0)+"?reveal=true&reason=complaint").text, `"first_name":"Zebedee"`)
+	require.Contains(t, acts.get(person+"?reveal=true&reason=complaint").text, `"first_name":"Zebedee"`)
 	require.NoError(t, b.server.board.Refresh(t.Context()))
 	audit := looks.get("/api/audit")
 	require.Contains(t, audit.text, `"what":"revealed","reason":"complaint"`)
@@ -193,10 +195,7 @@ func TestAnOrderIsPlannedAndCarriedOut(t *testing.T) {
 		`{"action":"replay"} {}`:                                            "more than one",
 	} {
 		for _, path := range []string{"/api/plan", "/api/runs"} {
-			got := br.post(path, json.RawMessage(text))
-			if got.status != http.StatusBadRequest && strings.HasSuffix(text, "{}") {
-				continue
-			}
+			got := br.postText(path, text)
 			require.Equal(t, http.StatusBadRequest, got.status, text)
 			require.Contains(t, got.text, want)
 		}
@@ -241,6 +240,7 @@ func TestARunOutlivesItsBrowser(t *testing.T) {
 	b.people(100)
 	br, other := b.signedIn(operatorToken), b.signedIn(operatorToken)
 	stream := other.stream()
+	stream.event("letters", func(text string) bool { return text == `{"open":100,"letters":100}` })
 	var started struct {
 		RunID string `json:"run_id"`
 	}
@@ -262,7 +262,7 @@ func TestARunOutlivesItsBrowser(t *testing.T) {
 	run = stream.run(func(run shownRun) bool { return run.ID == started.RunID && run.Status == deadletter.Done })
 	require.Equal(t, 100, run.Done)
 	require.Len(t, pipelinetest.ReadAll(t, b.cluster, schemas.PeopleTopic), 100)
-	stream.event("letters", func(text string) bool { return strings.Contains(text, `"open":0`) })
+	b.until("the page shows it", func() bool { return other.letters("").Total == 0 })
 }
 
 // TestAStopInterruptsRuns that another process can then resume.
@@ -293,7 +293,9 @@ type events struct {
 
 func (br *browser) stream() *events {
 	br.t.Helper()
-	resp, err := br.client.Do(br.request(http.MethodGet, "/api/events", nil))
+	ctx, cancel := context.WithTimeout(br.t.Context(), patience)
+	br.t.Cleanup(cancel)
+	resp, err := br.client.Do(br.request(http.MethodGet, "/api/events", nil).WithContext(ctx))
 	require.NoError(br.t, err)
 	br.t.Cleanup(func() { _ = resp.Body.Close() })
 	require.Equal(br.t, "text/event-stream", resp.Header.Get("Content-Type"))

@@ -11,6 +11,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,7 +208,12 @@ func (br *browser) post(path string, body any) answer {
 	br.t.Helper()
 	text, err := json.Marshal(body)
 	require.NoError(br.t, err)
-	req := br.request(http.MethodPost, path, bytes.NewReader(text))
+	return br.postText(path, string(text))
+}
+
+func (br *browser) postText(path, text string) answer {
+	br.t.Helper()
+	req := br.request(http.MethodPost, path, strings.NewReader(text))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(csrfHeader, br.csrf)
 	req.Header.Set("Origin", br.base)

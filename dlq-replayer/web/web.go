@@ -168,7 +168,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		stopped <- err
 	})
 	defer stop()
-	s.logger.InfoContext(ctx, "serving the desk", "addr", listener.Addr().String())
 	if err := s.serve(server, listener); !errors.Is(err, http.ErrServerClosed) {
 		s.Close()
 		return fmt.Errorf("serving the desk: %w", err)
