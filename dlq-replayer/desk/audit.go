@@ -24,7 +24,7 @@ func (d *Desk) Reveal(ctx context.Context, ids []ID, order Order) error {
 			return err
 		}
 	}
-	if err := send(ctx, d.client, records); err != nil {
+	if err := send(ctx, d.client, records, leastSendBytes); err != nil {
 		return fmt.Errorf("writing down who sees personal data: %w", err)
 	}
 	return nil
@@ -36,7 +36,7 @@ func (d *Desk) Record(ctx context.Context, run deadletter.Run) error {
 	if err != nil {
 		return err
 	}
-	if err := send(ctx, d.client, []*kgo.Record{rec}); err != nil {
+	if err := send(ctx, d.client, []*kgo.Record{rec}, leastSendBytes); err != nil {
 		return fmt.Errorf("writing run %s down: %w", run.ID, err)
 	}
 	return nil

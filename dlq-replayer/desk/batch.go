@@ -18,10 +18,12 @@ func (r *run) transact(ctx context.Context, items []item, next map[string]int64)
 	if err == nil || !isRefusal(err) {
 		return err
 	}
-	switch len(items) {
-	case 0:
+	switch {
+	case len(items) == 0:
 		return fmt.Errorf("writing the run's record to %s, whose max.message.bytes must hold the whole order: %w", schemas.DLQDecisionsTopic, err)
-	case 1:
+	case r.session.narrow():
+		return r.transact(ctx, items, next)
+	case len(items) == 1:
 		r.report.Failed.add(err.Error(), items[0].entry.ID)
 		r.record.Failed++
 		r.record.Spans = r.advance(nil, next).Spans
@@ -59,7 +61,7 @@ func (r *run) attempt(ctx context.Context, items []item, next map[string]int64) 
 	if err != nil {
 		return err
 	}
-	if err := transact(ctx, s.client, records); err != nil {
+	if err := transact(ctx, s.client, records, s.together); err != nil {
 		if !isRefusal(err) {
 			r.desk.lose(s, err)
 			for i := range items {

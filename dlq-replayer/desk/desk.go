@@ -71,6 +71,7 @@ func (d *Desk) Letters(ctx context.Context, selection Selection, each func(Entry
 	told := 0
 	for _, s := range scope {
 		states := ledger.states.log(s.log())
+		s.from, s.to = states.trim(s.from, s.to, m.States)
 		err := d.read(ctx, s, func(rec *kgo.Record) error {
 			e, means, err := m.entry(ctx, rec, states)
 			if err != nil || !means {

@@ -117,3 +117,26 @@ func TestStatesAreOfTheNewestDecision(t *testing.T) {
 	s.put([]byte(peopleDLQ+"/1/9223372036854775807"), []byte(`{"decision":"replayed"}`))
 	require.Equal(t, Replayed, log.of(1<<63-1))
 }
+
+// TestWhatNeedNotBeReadIsPassedOver: letters at the ends of a partition that are in none of the wanted states.
+func TestWhatNeedNotBeReadIsPassedOver(t *testing.T) {
+	t.Parallel()
+	s := newStates()
+	log := s.log(peopleDLQ + "/0")
+	for offset := range int64(2*pageLetters + 10) {
+		log.mark(offset, Replayed)
+	}
+	log.mark(3*pageLetters+7, Parked)
+	const end = 10 * pageLetters
+	trim := func(from, to int64, wanted ...string) [2]int64 {
+		from, to = log.trim(from, to, wanted)
+		return [2]int64{from, to}
+	}
+	require.Equal(t, [2]int64{2*pageLetters + 10, end}, trim(0, end, Open))
+	require.Equal(t, [2]int64{5, 2*pageLetters + 10}, trim(5, end, Replayed))
+	require.Equal(t, [2]int64{3*pageLetters + 7, 3*pageLetters + 8}, trim(0, end, Parked))
+	require.Equal(t, [2]int64{0, end}, trim(0, end, AllStates...))
+	for _, none := range [][2]int64{trim(0, end, Discarded), trim(0, 2*pageLetters, Open), trim(7, 7, Open)} {
+		require.GreaterOrEqual(t, none[0], none[1])
+	}
+}

@@ -1,6 +1,8 @@
 package desk
 
 import (
+	"slices"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/deadletter"
@@ -66,6 +68,7 @@ func (e *Entry) detach() {
 		return memory[from:len(memory):len(memory)]
 	}
 	l.Key, l.Value = clone(l.Key), clone(l.Value)
+	l.Headers = slices.Clone(l.Headers)
 	for i := range l.Headers {
 		l.Headers[i].Value = clone(l.Headers[i].Value)
 	}

@@ -238,7 +238,7 @@ func failEveryStep(t *testing.T, c command, way string, fail func(*testing.T, *p
 	t.Helper()
 	step, stride, last := int64(1), int64(1), false
 	if pipelinetest.Apache() { // a run takes a second
-		stride = 10
+		stride = 20
 	}
 	if way == refusedByBroker {
 		pipelinetest.NeedKfake(t)

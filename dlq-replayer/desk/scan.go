@@ -105,8 +105,10 @@ type reader struct {
 
 func (r *reader) read(ctx context.Context, scope []stretch) error {
 	for _, s := range scope {
-		r.sent = s.from
-		if err := r.desk.read(ctx, s, func(rec *kgo.Record) error { return r.record(ctx, rec) }); err != nil {
+		trimmed := s
+		trimmed.from, trimmed.to = r.states.trim(s.from, s.to, r.work.matcher.States)
+		r.sent = trimmed.from
+		if err := r.desk.read(ctx, trimmed, func(rec *kgo.Record) error { return r.record(ctx, rec) }); err != nil {
 			return err
 		}
 		if err := r.send(ctx, s.to); err != nil {

@@ -84,6 +84,9 @@ func (s stretch) around(offsets []int64) (parts []stretch) {
 
 // read calls each for the committed records of a stretch.
 func (d *Desk) read(ctx context.Context, s stretch, each func(*kgo.Record) error) error {
+	if s.from >= s.to {
+		return nil
+	}
 	return explainRead(s.topic, snapshot.ReadRange(ctx, d.client, s.topic, s.partition, s.from, s.to, each))
 }
 

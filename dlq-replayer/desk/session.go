@@ -20,10 +20,11 @@ type session struct {
 	client *kgo.Client
 	runs   int // that share it; Desk.mu guards it
 
-	mu     sync.Mutex // held for a transaction; guards what follows
-	ledger *ledger    // its states may be read without the mutex
-	lost   error      // why it cannot commit any more
-	there  *there     // for imports; has a mutex of its own
+	mu       sync.Mutex // held for a transaction; guards what follows
+	ledger   *ledger    // its states may be read without the mutex
+	together int        // bytes of records that go out together
+	lost     error      // why it cannot commit any more
+	there    *there     // for imports; has a mutex of its own
 }
 
 // join takes a share in the session of this process, which it opens if there is none. Unless told to take over, it
@@ -65,7 +66,7 @@ func (d *Desk) open(ctx context.Context, takeOver bool) (*session, error) {
 		client.Close()
 		return nil, err
 	}
-	return &session{client: client, ledger: ledger, there: newThere()}, nil
+	return &session{client: client, ledger: ledger, together: mostSendBytes, there: newThere()}, nil
 }
 
 // leave gives a share back.
@@ -90,6 +91,17 @@ func (d *Desk) lose(s *session, why error) {
 	if d.session == s {
 		d.session = nil
 	}
+}
+
+// narrow halves what goes out together, after a topic has refused it. False if that cannot be why it did.
+func (s *session) narrow() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.together == leastSendBytes {
+		return false
+	}
+	s.together = max(leastSendBytes, s.together/2)
+	return true
 }
 
 // Close ends the session of runs that are still at work, which end with an error and can be resumed.

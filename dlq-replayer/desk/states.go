@@ -3,6 +3,7 @@ package desk
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -100,6 +101,41 @@ func (p *pages) of(offset int64) string {
 		return AllStates[page[offset%pageLetters]]
 	}
 	return Open
+}
+
+// trim leaves out what the ends of a range have of letters in other states than the wanted ones, so that it need not be
+// read.
+func (p *pages) trim(from, to int64, wanted []string) (int64, int64) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	open := slices.Contains(wanted, Open)
+	skip := func(offset int64) (first, last int64, ok bool) { // what around the offset can be passed over
+		page := p.pages[offset/pageLetters]
+		switch {
+		case page == nil && !open:
+			first = offset / pageLetters * pageLetters
+			return first, first + pageLetters - 1, true
+		case page != nil && !slices.Contains(wanted, AllStates[page[offset%pageLetters]]):
+			return offset, offset, true
+		default:
+			return 0, 0, false
+		}
+	}
+	for from < to {
+		_, last, ok := skip(from)
+		if !ok {
+			break
+		}
+		from = last + 1
+	}
+	for from < to {
+		first, _, ok := skip(to - 1)
+		if !ok {
+			break
+		}
+		to = first
+	}
+	return from, max(from, to)
 }
 
 // mark sets the state of the letter at an offset.

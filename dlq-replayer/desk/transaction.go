@@ -36,14 +36,19 @@ const (
 	batchBytes   = 16 << 20
 )
 
-// sendBytes bounds the records that go out together. The client may send single records that are larger, and would make
-// such batches of small ones, too, which their topic then refuses.
-const sendBytes = 900 << 10
+// Bytes of records that go out together: at first as many as a batch has, so that the broker is asked to keep them once,
+// and fewer when a topic refuses that. The client would let a partition's records be one batch as large as that.
+const (
+	mostSendBytes  = batchBytes
+	leastSendBytes = 900 << 10
+	sendRecords    = 3 * batchLetters // letters, decisions, and some room
+)
 
 // Options are what the clients of a desk's writer must be made with.
 func Options() []kgo.Opt {
 	return append(deadletter.Options(), kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTimeout),
-		kgo.ProducerLinger(0)) // a batch is sent and waited for as a whole: nothing comes that would join it
+		// A batch is sent and waited for as a whole: nothing comes that would join it.
+		kgo.ManualFlushing(), kgo.MaxBufferedRecords(sendRecords))
 }
 
 // refusedError says that the topic does not take one of a transaction's records. Nothing of the transaction stays.
@@ -55,12 +60,12 @@ func (e *refusedError) Unwrap() error { return e.err }
 
 // transact writes records, all of them or none. A transaction in hand is finished even if ctx ends, under its own
 // deadlines. An error other than a *refusedError leaves the client unfit for another.
-func transact(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
+func transact(ctx context.Context, client *kgo.Client, records []*kgo.Record, together int) error {
 	ctx = context.WithoutCancel(ctx)
 	if err := client.BeginTransaction(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", explain(err))
 	}
-	if err := send(ctx, client, records); err != nil {
+	if err := send(ctx, client, records, together); err != nil {
 		return abort(ctx, client, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
@@ -77,18 +82,18 @@ func transact(ctx context.Context, client *kgo.Client, records []*kgo.Record) er
 }
 
 // send returns once all records are acknowledged, or the first error is known. It waits for no more than its timeout,
-// whereas kgo's own synchronous call waits for records in flight as long as the broker is away.
-func send(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
+// whereas kgo's own synchronous call waits for records in flight as long as the broker is away. No more bytes than
+// together are under way at once, but for a record that is larger.
+func send(ctx context.Context, client *kgo.Client, records []*kgo.Record, together int) error {
 	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
 	defer cancel()
 	for len(records) > 0 {
-		n, size := 0, 0
-		for n < len(records) && (n == 0 || size < sendBytes) {
-			size += recordBytes(records[n])
+		n, size := 1, recordBytes(records[0])
+		for n < min(len(records), sendRecords) {
+			if size += recordBytes(records[n]); size > together {
+				break
+			}
 			n++
-		}
-		if n > 1 && size > sendBytes {
-			n--
 		}
 		if err := sendTogether(ctx, client, records[:n]); err != nil {
 			return err
@@ -115,6 +120,9 @@ func sendTogether(ctx context.Context, client *kgo.Client, records []*kgo.Record
 	answers := make(chan answer, len(records))
 	for _, rec := range records {
 		client.Produce(ctx, rec, func(rec *kgo.Record, err error) { answers <- answer{rec.Topic, err} })
+	}
+	if err := client.Flush(ctx); err != nil {
+		return fmt.Errorf("producing: no answer within %s: %w", produceTimeout, err)
 	}
 	var failed answer
 	for range records {

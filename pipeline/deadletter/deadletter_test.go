@@ -65,6 +65,36 @@ func TestALetterHoldsItsOriginalByteForByte(t *testing.T) {
 	}, letter)
 }
 
+// TestALetterIsTheRecordThatItWasReadFrom: an import puts it back as it was.
+func TestALetterIsTheRecordThatItWasReadFrom(t *testing.T) {
+	t.Parallel()
+	for _, letter := range []deadletter.Letter{write(t, original()), {
+		Topic: topic, Key: []byte{}, Reason: "r", OriginalPartition: -1, OriginalOffset: -1, Timestamp: failed, FirstFailure: failed, LastFailure: failed,
+		Attempts: 4, Replays: 3, ReplayID: "a-run", ImportedFrom: "events.dlq/1/2",
+	}} {
+		rec := letter.Record()
+		require.Equal(t, topic+deadletter.Suffix, rec.Topic)
+		again, err := deadletter.Parse(rec)
+		require.NoError(t, err)
+		again.Partition, again.Offset = letter.Partition, letter.Offset
+		require.Equal(t, letter, again)
+	}
+}
+
+// TestHeadersInAnyOrder: another writer than ours may put its own between them.
+func TestHeadersInAnyOrder(t *testing.T) {
+	t.Parallel()
+	rec := write(t, original()).Record()
+	slices.Reverse(rec.Headers)
+	rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: "last"})
+	want := original().Headers
+	slices.Reverse(want)
+	letter, err := deadletter.Parse(rec)
+	require.NoError(t, err)
+	require.Equal(t, append(want, kgo.RecordHeader{Key: "last"}), letter.Headers)
+	require.Equal(t, "corrupt_value", letter.Reason)
+}
+
 // TestNothingIsNotEmpty: a tombstone stays one, and a record without a key.
 func TestNothingIsNotEmpty(t *testing.T) {
 	t.Parallel()

@@ -81,47 +81,105 @@ type Letter struct {
 	ImportedFrom string
 }
 
-// Parse takes a record of a dead-letter topic apart.
+// Parse takes a record of a dead-letter topic apart. The letter shares the record's memory.
 func Parse(rec *kgo.Record) (Letter, error) {
 	l := Letter{Partition: rec.Partition, Offset: rec.Offset, Key: rec.Key, Value: rec.Value}
-	added := make(map[string]string)
-	for _, h := range rec.Headers {
-		if strings.HasPrefix(h.Key, prefix) {
-			added[h.Key] = string(h.Value)
+	var n numbers
+	for i, h := range rec.Headers {
+		if !strings.HasPrefix(h.Key, prefix) {
+			if len(l.Headers) == i { // as the writer orders them: no need of a copy
+				l.Headers = rec.Headers[: i+1 : i+1]
+			} else {
+				l.Headers = append(l.Headers, h)
+			}
+		} else if text := l.text(h.Key); text != nil {
+			*text = string(h.Value)
 		} else {
-			l.Headers = append(l.Headers, h)
+			n.take(h)
 		}
 	}
-	if added[headerReason] == "" || added[headerTopic] == "" {
+	if l.Reason == "" || l.Topic == "" {
 		return Letter{}, fmt.Errorf("%w: partition %d offset %d", ErrNotALetter, rec.Partition, rec.Offset)
 	}
-	l.Topic, l.Reason, l.Message, l.Stage = added[headerTopic], added[headerReason], added[headerMessage], added[headerStage]
-	l.Group, l.Version = added[headerGroup], added[headerVersion]
-	l.EventID, l.CorrelationID, l.ReplayID = added[headerEventID], added[headerCorrelation], added[headerReplayID]
-	l.ImportedFrom = added[headerImportedFrom]
-
-	var errs []error
-	number := func(name string, bits int) int64 {
-		n, err := strconv.ParseInt(added[name], 10, bits)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("header %s is not a number", name))
-		}
-		return n
-	}
-	moment := func(name string) time.Time {
-		at, err := time.Parse(time.RFC3339Nano, added[name])
-		if err != nil {
-			errs = append(errs, fmt.Errorf("header %s is not a time", name))
-		}
-		return at
-	}
-	l.OriginalPartition, l.OriginalOffset = int32(number(headerPartition, 32)), number(headerOffset, 64)
-	l.Attempts, l.Replays = int(number(headerAttempts, 32)), int(number(headerReplays, 32))
-	l.Timestamp, l.FirstFailure, l.LastFailure = moment(headerTimestamp), moment(headerFirstFailure), moment(headerLastFailure)
-	if err := errors.Join(errs...); err != nil {
+	l.OriginalPartition, l.OriginalOffset = int32(n.number(headerPartition, n.partition, 32)), n.number(headerOffset, n.offset, 64)
+	l.Attempts, l.Replays = int(n.number(headerAttempts, n.attempts, 32)), int(n.number(headerReplays, n.replays, 32))
+	l.Timestamp, l.FirstFailure = n.moment(headerTimestamp, n.timestamp), n.moment(headerFirstFailure, n.firstFailure)
+	l.LastFailure = n.moment(headerLastFailure, n.lastFailure)
+	if err := errors.Join(n.errs...); err != nil {
 		return Letter{}, fmt.Errorf("reading the dead letter at partition %d offset %d: %w", rec.Partition, rec.Offset, err)
 	}
 	return l, nil
+}
+
+// text returns the field that a header's text goes into; nil if it is not one of text.
+func (l *Letter) text(header string) *string {
+	switch header {
+	case headerReason:
+		return &l.Reason
+	case headerMessage:
+		return &l.Message
+	case headerStage:
+		return &l.Stage
+	case headerTopic:
+		return &l.Topic
+	case headerGroup:
+		return &l.Group
+	case headerVersion:
+		return &l.Version
+	case headerEventID:
+		return &l.EventID
+	case headerCorrelation:
+		return &l.CorrelationID
+	case headerReplayID:
+		return &l.ReplayID
+	case headerImportedFrom:
+		return &l.ImportedFrom
+	default:
+		return nil
+	}
+}
+
+// numbers are the headers that are numbers and times, and what is wrong with them. Letters are read by the million, so
+// they are not gathered in a map.
+type numbers struct {
+	partition, offset, timestamp, attempts, firstFailure, lastFailure, replays []byte
+
+	errs []error
+}
+
+func (n *numbers) take(h kgo.RecordHeader) {
+	switch h.Key {
+	case headerPartition:
+		n.partition = h.Value
+	case headerOffset:
+		n.offset = h.Value
+	case headerTimestamp:
+		n.timestamp = h.Value
+	case headerAttempts:
+		n.attempts = h.Value
+	case headerFirstFailure:
+		n.firstFailure = h.Value
+	case headerLastFailure:
+		n.lastFailure = h.Value
+	case headerReplays:
+		n.replays = h.Value
+	}
+}
+
+func (n *numbers) number(name string, value []byte, bits int) int64 {
+	i, err := strconv.ParseInt(string(value), 10, bits)
+	if err != nil {
+		n.errs = append(n.errs, fmt.Errorf("header %s is not a number", name))
+	}
+	return i
+}
+
+func (n *numbers) moment(name string, value []byte) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, string(value))
+	if err != nil {
+		n.errs = append(n.errs, fmt.Errorf("header %s is not a time", name))
+	}
+	return at
 }
 
 // Replay returns the record that puts the original back on its topic. Beside

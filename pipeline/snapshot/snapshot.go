@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	fetchBytes   = 1 << 19                // of one answer, compressed: ten times as much in memory; a batch that is larger comes nevertheless
+	fetchBytes   = 1 << 17                // of one answer, compressed: dozens of times as much in memory, as records; a batch that is larger comes nevertheless
 	fetchWait    = 500 * time.Millisecond // for which a broker waits for data
 	leaderTries  = 20                     // to find a partition's leader
 	leaderWait   = 250 * time.Millisecond // between them
