@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,10 @@ func (s *settings) commands() map[string]command {
 	}
 }
 
+// memoryLimit is how much the Go runtime may have before it collects garbage more often than it else would: a command needs
+// less at a time, whatever number of letters it reads, but would use twice that while it reads fast. GOMEMLIMIT overrides it.
+const memoryLimit = 80 << 20
+
 // vars are the defaults that the help tells.
 var vars = kong.Vars{"max_replays": strconv.Itoa(desk.DefaultMaxReplays), "stop_share": fmt.Sprint(desk.DefaultStopShare)}
 
@@ -89,6 +94,9 @@ func (s *settings) setup(ctx context.Context, rt *daemon.Runtime) error {
 	command, _, _ := strings.Cut(rt.Command, " ")
 	if command == "serve" {
 		return s.Serve.start(ctx, c, rt)
+	}
+	if command != "watch" && os.Getenv("GOMEMLIMIT") == "" { // a picture of all letters grows with them
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	err = s.commands()[command].run(ctx, c)
 	c.strange.tell(c.err)

@@ -38,14 +38,14 @@ func TestServe(t *testing.T) {
 	}, 30*time.Second, 20*time.Millisecond, "%s", p.stderr.String())
 	require.True(t, strings.HasPrefix(addr, "127.0.0.1:"), addr)
 	plain := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := plain.Get("http://" + addr + "/sign-in")
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	resp, err = plain.Get("http://" + addr + "/api/letters")
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+	for path, want := range map[string]int{"/sign-in": http.StatusOK, "/api/letters": http.StatusUnauthorized} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, nil)
+		require.NoError(t, err)
+		resp, err := plain.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want, resp.StatusCode, path)
+	}
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	require.Zero(t, p.code(), p.stderr.String())
 	require.NotContains(t, p.stderr.String(), "0123456789abcdef")
