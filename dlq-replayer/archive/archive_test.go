@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -112,6 +113,18 @@ func TestLettersComeBackByteForByte(t *testing.T) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode(), "it may hold personal data")
+		many := make([]deadletter.Letter, 100) // more than are read at once
+		for i := range many {
+			many[i] = letter(int64(i))
+			if i/32%2 == 0 {
+				many[i].Value = bytes.Repeat([]byte{byte(i)}, 100-i)
+			} else {
+				many[i].Key, many[i].Value, many[i].Headers = nil, nil, nil
+			}
+		}
+		got, err = read(t, write(t, format, true, many...), "", nil)
+		require.NoError(t, err)
+		require.Equal(t, many, got)
 		empty, err := read(t, write(t, format, true), "", nil)
 		require.NoError(t, err)
 		require.Empty(t, empty)
@@ -270,6 +283,11 @@ func TestDamagedTablesAreTold(t *testing.T) {
 		_, err := read(t, path, "", nil)
 		require.ErrorContains(t, err, "no whole Parquet file")
 	}
+	endless := bytes.Clone(whole)
+	copy(endless[len(endless)-8:], "\xff\xff\xff\x7f") // the length of the footer, for which there is room to make
+	require.NoError(t, os.WriteFile(path, endless, 0o600))
+	_, err = read(t, path, "", nil)
+	require.ErrorContains(t, err, "cut off, or of another format")
 	for at := 0; at < len(whole); at += 47 {
 		damaged := bytes.Clone(whole)
 		damaged[at] ^= 0x81
@@ -331,8 +349,10 @@ func TestManyLettersStream(t *testing.T) {
 		heap := uint64(0)
 		l := letter(0)
 		l.Value = make([]byte, size)
+		random := rand.NewChaCha8([32]byte{})
 		for i := range many {
 			l.Offset = int64(i)
+			_, _ = random.Read(l.Value) // what cannot be compressed
 			require.NoError(t, w.Write(record(l)))
 			heap = max(heap, every(i))
 		}

@@ -148,7 +148,6 @@ func (r *Reader) readTable() error {
 	batch := make([]row, batchRows)
 	r.next = func(into *row) error {
 		if len(read) == 0 {
-			clear(batch) // letters that were handed out keep their bytes
 			n, err := readRows(table, batch)
 			if n == 0 {
 				return err

@@ -54,8 +54,18 @@ func TestAPatchMendsWhatConsumersRefuse(t *testing.T) {
 	want := person(t)
 	want.UpdatedAt, want.Title, want.CustomFields, want.Tags = new(version), nil, map[string]string{"Tier": "2"}, []string{"a"}
 	require.Equal(t, want, after)
+	want.CustomFields = map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"}
 	letter.Value = changed.Value
 	require.Equal(t, letter, changed)
+
+	// The order in a map is the writer's, and is kept.
+	letter.Value = encode(t, 1, want)
+	for range 8 {
+		changed, refusal, err = repair(t, registered, `{"city":null}`, nil, letter)
+		require.NoError(t, err)
+		require.Empty(t, refusal)
+		require.Equal(t, letter, changed)
+	}
 }
 
 // TestAPatchWritesEachType as the schema has it, from the form in which it is shown.
