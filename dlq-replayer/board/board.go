@@ -65,7 +65,7 @@ type Board struct {
 	version int64               // grows with each change
 	read    time.Time           // when everything was read last; zero before the first time
 	failed  error               // of the last reading
-	stats   *Stats              // of stats.version; nil if it was not asked for since
+	stats   *Stats              // of this version; nil if it was not asked for yet
 }
 
 // recorded is a run with the offset of its newest record.
@@ -89,8 +89,8 @@ func (b *Board) reset() {
 	b.positions, b.decided, b.early = map[string]snapshot.Position{}, nil, map[desk.ID]uint8{}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.pic, b.history, b.facts, b.stats = newPicture(), map[string]recorded{}, 0, nil
-	b.read, b.version = time.Time{}, b.version+1
+	b.pic, b.history, b.facts, b.read = newPicture(), map[string]recorded{}, 0, time.Time{}
+	b.changed()
 }
 
 // Run keeps the picture up to date until ctx ends.
@@ -218,7 +218,7 @@ func (b *Board) show(fresh []ref) {
 		}
 	}
 	b.pic.merge(fresh)
-	b.version++
+	b.changed()
 }
 
 // readDecisions reads the topic of decisions on.
@@ -261,8 +261,11 @@ func (b *Board) take(facts []desk.Fact) {
 			b.decide(*fact.Place, state)
 		}
 	}
-	b.version++
+	b.changed()
 }
+
+// changed must be called with the mutex held.
+func (b *Board) changed() { b.version, b.stats = b.version+1, nil }
 
 func (b *Board) decide(place deadletter.Place, state uint8) {
 	id := desk.ID{Topic: strings.TrimSuffix(place.Topic, deadletter.Suffix), Partition: place.Partition, Offset: place.Offset}
@@ -317,7 +320,7 @@ func (b *Board) expire(ctx context.Context, topics []string) error {
 	})
 	if some {
 		b.pic.sweep()
-		b.version++
+		b.changed()
 	}
 	return nil
 }

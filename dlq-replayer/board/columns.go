@@ -94,7 +94,7 @@ func (p *page) takes(offset int64) bool {
 	return p.rows < pageRows && offset-p.base <= math.MaxUint32
 }
 
-func (p *page) add(l letter, kind, replay uint32) int {
+func (p *page) add(l letter, kind, replay uint32, correlation []byte) int {
 	row := p.rows
 	p.offset[row], p.kind[row], p.replay[row] = uint32(l.offset-p.base), kind, replay
 	p.last[row] = l.last.UnixMicro()
@@ -102,7 +102,7 @@ func (p *page) add(l letter, kind, replay uint32) int {
 	p.bytes[row], p.at[row] = uint32(l.bytes), uint32(len(p.text))
 	p.text = binary.AppendUvarint(p.text, uint64(len(l.key)))
 	p.text = append(p.text, l.key...)
-	p.text = appendID(appendID(p.text, l.event), l.corr)
+	p.text = append(appendID(p.text, l.event), correlation...)
 	if p.rows++; p.rows == pageRows {
 		p.text = slices.Clip(slices.Clone(p.text)) // no more comes: give back what append has kept ready
 	}
@@ -119,6 +119,9 @@ func (p *page) find(offset int64) (int, bool) {
 
 // isUUID stands where the length of a text would, before the 16 bytes of a UUID.
 const isUUID = math.MaxUint8
+
+// isShared stands there before the 4 bytes of a text's number.
+const isShared = math.MaxUint8 - 1
 
 // maxID is the most bytes that are kept of an ID that is no UUID: nothing of ours makes a longer one.
 const maxID = 200
@@ -138,6 +141,27 @@ func cutID(text []byte) (id string, rest []byte) {
 	}
 	end := 1 + int(text[0])
 	return string(text[1:end]), text[end:]
+}
+
+// maxShared bounds the correlation IDs that are taken for those of a poll, which many letters share. Those of webhooks are
+// each one letter's.
+const maxShared = 1 << 16
+
+// correlation writes a correlation ID, by its number if it is shared.
+func (p *picture) correlation(id string) []byte {
+	_, known := p.correlations.number[id]
+	if !known && len(p.correlations.name) >= maxShared {
+		return appendID(nil, id)
+	}
+	return binary.BigEndian.AppendUint32([]byte{isShared}, p.correlations.put(id))
+}
+
+func (p *picture) readCorrelation(text []byte) string {
+	if text[0] == isShared {
+		return p.correlations.name[binary.BigEndian.Uint32(text[1:])]
+	}
+	id, _ := cutID(text)
+	return id
 }
 
 // key is the letter's key, which stays the page's, and what follows it.
@@ -175,23 +199,27 @@ func (m mark) before(o mark) bool {
 // picture is everything in memory.
 type picture struct {
 	parts map[string]map[int32]*partition // by original topic
+	all   []*partition                    // by index
 	pages []*page                         // by number; nil where all letters have expired
 	order []ref                           // sorted by mark
 	kinds names[kind]
-	runs  names[string] // IDs of replays
+
+	replays      names[string] // IDs of runs
+	correlations names[string] // IDs that letters may share
 }
 
 // partition is one of a dead-letter topic.
 type partition struct {
 	topic  string // original
 	number int32
+	index  int   // in picture.all
 	start  int64 // letters before it have expired
 	next   int64 // first offset that was not read yet
 	pages  []int // numbers, in order
 }
 
 func newPicture() *picture {
-	return &picture{parts: map[string]map[int32]*partition{}, kinds: newNames[kind](), runs: newNames[string]()}
+	return &picture{parts: map[string]map[int32]*partition{}, kinds: newNames[kind](), replays: newNames[string](), correlations: newNames[string]()}
 }
 
 func (p *picture) partition(topic string, number int32) *partition {
@@ -200,7 +228,8 @@ func (p *picture) partition(topic string, number int32) *partition {
 	}
 	part := p.parts[topic][number]
 	if part == nil {
-		part = &partition{topic: topic, number: number}
+		part = &partition{topic: topic, number: number, index: len(p.all)}
+		p.all = append(p.all, part)
 		p.parts[topic][number] = part
 	}
 	return part
@@ -213,7 +242,7 @@ func (p *picture) add(part *partition, l letter) ref {
 		p.pages = append(p.pages, &page{part: part, base: l.offset})
 	}
 	number := part.pages[len(part.pages)-1]
-	row := p.pages[number].add(l, p.kinds.put(l.kind), p.runs.put(l.replay))
+	row := p.pages[number].add(l, p.kinds.put(l.kind), p.replays.put(l.replay), p.correlation(l.corr))
 	part.next = l.offset + 1
 	return newRef(number, row)
 }

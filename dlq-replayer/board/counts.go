@@ -41,29 +41,27 @@ func (b *Board) Stats() Stats {
 	return *b.stats
 }
 
-func (p *picture) stats() *Stats {
-	type group struct {
-		part *partition
-		kind uint32
+// reasons numbers the reasons of the kinds.
+func (p *picture) reasons() (of []uint32, reasons names[string]) {
+	reasons = newNames[string]()
+	for _, kind := range p.kinds.name {
+		of = append(of, reasons.put(kind.reason))
 	}
-	counts := map[group][]int{}
-	oldest := map[group]int64{}
-	var at group
-	var row []int
+	return of, reasons
+}
+
+func (p *picture) stats() *Stats {
+	of, reasons := p.reasons()
+	// By partition, reason and state: a slice rather than a map, as it is counted in for each letter.
+	counts := make([]int, len(p.all)*len(reasons.name)*len(states))
+	oldest := make([]int64, len(p.all)*len(reasons.name)) // µs; 0: none is open
+	open := uint8(slices.Index(states, desk.Open))
 	for _, r := range p.order {
 		page, i := p.pages[r.page()], r.row()
-		if g := (group{page.part, page.kind[i]}); g != at || row == nil { // neighbours are mostly alike
-			at, row = g, counts[g]
-			if row == nil {
-				row = make([]int, len(states))
-				counts[g] = row
-			}
-		}
-		row[page.state[i]]++
-		if states[page.state[i]] == desk.Open {
-			if _, ok := oldest[at]; !ok { // the order is by time
-				oldest[at] = page.last[i]
-			}
+		at := page.part.index*len(reasons.name) + int(of[page.kind[i]])
+		counts[at*len(states)+int(page.state[i])]++
+		if page.state[i] == open && oldest[at] == 0 { // the order is by time
+			oldest[at] = page.last[i]
 		}
 	}
 	stats := &Stats{States: map[string]int{}, Letters: len(p.order)}
@@ -72,8 +70,12 @@ func (p *picture) stats() *Stats {
 	}
 	type name struct{ topic, reason string }
 	topics := map[name]*TopicStats{}
-	for g, counted := range counts {
-		n := name{g.part.topic, p.kinds.name[g.kind].reason}
+	for at, first := range oldest {
+		counted := counts[at*len(states) : (at+1)*len(states)]
+		if slices.Max(counted) == 0 {
+			continue
+		}
+		n := name{p.all[at/len(reasons.name)].topic, reasons.name[at%len(reasons.name)]}
 		if topics[n] == nil {
 			topics[n] = &TopicStats{Topic: n.topic, Reason: n.reason, States: map[string]int{}}
 		}
@@ -81,10 +83,8 @@ func (p *picture) stats() *Stats {
 			topics[n].States[states[i]] += letters
 			stats.States[states[i]] += letters
 		}
-		if first, ok := oldest[g]; ok {
-			if at := time.UnixMicro(first).UTC(); topics[n].OldestOpen.IsZero() || at.Before(topics[n].OldestOpen) {
-				topics[n].OldestOpen = at
-			}
+		if at := time.UnixMicro(first).UTC(); first != 0 && (topics[n].OldestOpen.IsZero() || at.Before(topics[n].OldestOpen)) {
+			topics[n].OldestOpen = at
 		}
 	}
 	for _, t := range topics {
@@ -98,12 +98,10 @@ func (p *picture) stats() *Stats {
 
 // Histogram counts the letters of a selection by time of the last failure and by reason.
 type Histogram struct {
-	From, To time.Time // of the selection, or of its first and last letter; zero if there is none
+	From, To time.Time // of the selection, or of its first and last letter; zero if there is no letter
 	Buckets  []Bucket
 	Reasons  []string
 	Partial  bool // time was up before all letters were seen
-
-	width int64 // of a bucket, µs
 }
 
 // Bucket is a span of time.
@@ -114,77 +112,101 @@ type Bucket struct {
 
 // Histogram counts a selection in a number of buckets. What Page says of time holds here too.
 func (b *Board) Histogram(ctx context.Context, s desk.Selection, buckets int) (Histogram, error) {
-	type point struct {
-		last   int64
-		reason string
-	}
-	h := Histogram{From: s.Since, To: s.Until, Buckets: []Bucket{}, Reasons: []string{}}
-	if byContent(s) {
-		var points []point
-		complete, _, err := b.scan(ctx, s, true, nil, func(row Row) bool {
-			points = append(points, point{row.LastFailure.UnixMicro(), row.Reason})
-			return true
-		})
-		if h.Partial = !complete; err != nil || len(points) == 0 {
-			return h, err
-		}
-		h.span(points[0].last, points[len(points)-1].last, buckets)
-		for _, p := range points {
-			h.count(p.last, p.reason)
-		}
-	} else {
+	if !byContent(s) {
 		b.mu.RLock()
 		defer b.mu.RUnlock()
-		matches := b.pic.matcher(s)
-		edge := func(oldest bool) (last int64, found bool) {
-			b.pic.each(oldest, nil, func(r ref) bool {
-				if matches(r) {
-					last, found = b.pic.pages[r.page()].last[r.row()], true
-				}
-				return !found
-			})
-			return last, found
-		}
-		first, found := edge(true)
-		if !found {
-			return h, nil
-		}
-		last, _ := edge(false)
-		h.span(first, last, buckets)
-		b.pic.each(true, nil, func(r ref) bool {
-			if matches(r) {
-				page, i := b.pic.pages[r.page()], r.row()
-				h.count(page.last[i], b.pic.kinds.name[page.kind[i]].reason)
-			}
-			return true
-		})
+		return b.pic.histogram(s, buckets), nil
 	}
-	reasons := map[string]bool{}
-	for _, bucket := range h.Buckets {
-		for reason := range bucket.Counts {
-			reasons[reason] = true
-		}
+	type point struct {
+		last   int64
+		reason uint32
 	}
-	h.Reasons = sorted(reasons)
+	var points []point
+	reasons := newNames[string]()
+	complete, _, err := b.scan(ctx, s, true, nil, func(row Row) bool {
+		points = append(points, point{row.LastFailure.UnixMicro(), reasons.put(row.Reason)})
+		return true
+	})
+	if err != nil || len(points) == 0 {
+		return Histogram{Buckets: []Bucket{}, Reasons: []string{}, Partial: !complete}, err
+	}
+	c := newCounter(s, points[0].last, points[len(points)-1].last, buckets, len(reasons.name))
+	for _, p := range points {
+		c.count(p.last, p.reason)
+	}
+	h := c.histogram(reasons)
+	h.Partial = !complete
 	return h, nil
 }
 
-// span makes the buckets, for letters of which the first and the last failed then (µs).
-func (h *Histogram) span(first, last int64, buckets int) {
-	if h.From.IsZero() {
-		h.From = time.UnixMicro(first).UTC()
+func (p *picture) histogram(s desk.Selection, buckets int) Histogram {
+	matches := p.matcher(s)
+	edge := func(oldest bool) (last int64, found bool) {
+		p.each(oldest, nil, func(r ref) bool {
+			if matches(r) {
+				last, found = p.pages[r.page()].last[r.row()], true
+			}
+			return !found
+		})
+		return last, found
 	}
-	if h.To.IsZero() {
-		h.To = time.UnixMicro(last + 1).UTC()
+	first, found := edge(true)
+	if !found {
+		return Histogram{Buckets: []Bucket{}, Reasons: []string{}}
 	}
-	h.width = max((h.To.UnixMicro()-h.From.UnixMicro()+int64(buckets)-1)/int64(buckets), 1)
-	for i := range int64(buckets) {
-		h.Buckets = append(h.Buckets, Bucket{Start: time.UnixMicro(h.From.UnixMicro() + i*h.width).UTC(), Counts: map[string]int{}})
-	}
+	last, _ := edge(false)
+	of, reasons := p.reasons()
+	c := newCounter(s, first, last, buckets, len(reasons.name))
+	p.each(true, nil, func(r ref) bool {
+		if matches(r) {
+			page, i := p.pages[r.page()], r.row()
+			c.count(page.last[i], of[page.kind[i]])
+		}
+		return true
+	})
+	return c.histogram(reasons)
 }
 
-func (h *Histogram) count(last int64, reason string) {
-	h.Buckets[min((last-h.From.UnixMicro())/h.width, int64(len(h.Buckets)-1))].Counts[reason]++
+// counter counts letters by bucket and reason.
+type counter struct {
+	from, to, width  int64 // µs
+	buckets, reasons int
+	counts           []int // by bucket and reason
+}
+
+// newCounter counts letters of which the first and the last failed then (µs), unless the selection says from when to when.
+func newCounter(s desk.Selection, first, last int64, buckets, reasons int) *counter {
+	c := &counter{from: first, to: last + 1, buckets: buckets, reasons: reasons, counts: make([]int, buckets*reasons)}
+	if !s.Since.IsZero() {
+		c.from = s.Since.UnixMicro()
+	}
+	if !s.Until.IsZero() {
+		c.to = s.Until.UnixMicro()
+	}
+	c.width = max((c.to-c.from+int64(buckets)-1)/int64(buckets), 1)
+	return c
+}
+
+func (c *counter) count(last int64, reason uint32) {
+	bucket := min(max(last-c.from, 0)/c.width, int64(c.buckets-1))
+	c.counts[int(bucket)*c.reasons+int(reason)]++
+}
+
+func (c *counter) histogram(reasons names[string]) Histogram {
+	h := Histogram{From: time.UnixMicro(c.from).UTC(), To: time.UnixMicro(c.to).UTC()}
+	seen := map[string]bool{}
+	for i := range c.buckets {
+		bucket := Bucket{Start: time.UnixMicro(c.from + int64(i)*c.width).UTC(), Counts: map[string]int{}}
+		for j, reason := range reasons.name {
+			if letters := c.counts[i*c.reasons+j]; letters > 0 {
+				bucket.Counts[reason] = letters
+				seen[reason] = true
+			}
+		}
+		h.Buckets = append(h.Buckets, bucket)
+	}
+	h.Reasons = sorted(seen)
+	return h
 }
 
 // Names are what there is to filter by.

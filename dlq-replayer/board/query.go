@@ -45,13 +45,12 @@ func (p *picture) row(r ref) Row {
 	kind := p.kinds.name[page.kind[i]]
 	key, rest := page.key(i)
 	event, rest := cutID(rest)
-	correlation, _ := cutID(rest)
 	last := time.UnixMicro(page.last[i]).UTC()
 	row := Row{
 		ID: page.id(i), State: states[page.state[i]], Topic: page.part.topic, Key: string(key),
 		Reason: kind.reason, Message: kind.message, Stage: kind.stage, Group: kind.group, Version: kind.version,
-		Schema: kind.schema, EventID: event, CorrelationID: correlation, Attempts: kind.attempts, Replays: kind.replays,
-		ReplayID: p.runs.name[page.replay[i]], LastFailure: last, Flaw: kind.flaw, Bytes: int(page.bytes[i]),
+		Schema: kind.schema, EventID: event, CorrelationID: p.readCorrelation(rest), Attempts: kind.attempts, Replays: kind.replays,
+		ReplayID: p.replays.name[page.replay[i]], LastFailure: last, Flaw: kind.flaw, Bytes: int(page.bytes[i]),
 	}
 	if kind.attempts > 0 { // else it is no dead letter, and nothing is known of it
 		row.FirstFailure = last.Add(-time.Duration(page.age[i]) * time.Second)
@@ -176,11 +175,9 @@ func (p *picture) matcher(s desk.Selection) func(ref) bool {
 	for i, state := range states {
 		shown[i] = len(s.States) == 0 && state == desk.Open || slices.Contains(s.States, state)
 	}
-	parts := map[*partition]bool{}
-	for _, numbers := range p.parts {
-		for _, part := range numbers {
-			parts[part] = amongTopics(s.Topics, part.topic) && among(s.Partitions, part.number)
-		}
+	parts := make([]bool, len(p.all))
+	for i, part := range p.all {
+		parts[i] = amongTopics(s.Topics, part.topic) && among(s.Partitions, part.number)
 	}
 	ids := map[desk.ID]bool{}
 	for _, id := range s.IDs {
@@ -190,9 +187,9 @@ func (p *picture) matcher(s desk.Selection) func(ref) bool {
 	since, until := s.Since.UnixMicro(), s.Until.UnixMicro()
 	return func(r ref) bool {
 		page, i := p.pages[r.page()], r.row()
-		return shown[page.state[i]] && kinds[page.kind[i]] && parts[page.part] &&
+		return shown[page.state[i]] && kinds[page.kind[i]] && parts[page.part.index] &&
 			(s.Since.IsZero() || page.last[i] >= since) && (s.Until.IsZero() || page.last[i] < until) &&
-			(len(s.Replays) == 0 || slices.Contains(s.Replays, p.runs.name[page.replay[i]])) &&
+			(len(s.Replays) == 0 || slices.Contains(s.Replays, p.replays.name[page.replay[i]])) &&
 			within(s.Offsets, page.base+int64(page.offset[i])) &&
 			(len(ids) == 0 || ids[page.id(i)]) && text(page, i)
 	}
@@ -207,9 +204,13 @@ func (p *picture) texts(s desk.Selection) func(*page, int) bool {
 	for _, id := range s.EventIDs {
 		events = append(events, appendID(nil, id))
 	}
+	keys := make(map[string]bool, len(s.Keys))
+	for _, key := range s.Keys {
+		keys[key] = true
+	}
 	return func(page *page, i int) bool {
 		key, rest := page.key(i)
-		return among(s.Keys, string(key)) &&
+		return (len(keys) == 0 || keys[string(key)]) &&
 			(len(events) == 0 || slices.ContainsFunc(events, func(event []byte) bool { return bytes.HasPrefix(rest, event) }))
 	}
 }
