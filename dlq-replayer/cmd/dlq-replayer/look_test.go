@@ -49,6 +49,24 @@ func TestList(t *testing.T) {
 	require.NotContains(t, text, "Zebedee")
 }
 
+// TestALineFitsTheTerminal and is one line, whatever a letter says of itself.
+func TestALineFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	for _, width := range []int{40, 80, 119, 120, 200} {
+		var out strings.Builder
+		show := new(listCommand).table(&out, width, true)
+		require.NoError(t, show(desk.Entry{ID: id(1 << 40), State: desk.Undecipherable, Letter: deadletter.Letter{
+			Key: []byte("\x1b[2J\n" + strings.Repeat("李", 100)), Reason: "a\rb", Message: strings.Repeat("wrong ", 50), LastFailure: version,
+		}}))
+		require.Equal(t, 2, strings.Count(out.String(), "\n"))
+		for line := range strings.Lines(out.String()) {
+			require.LessOrEqual(t, runewidth.StringWidth(strings.TrimSuffix(line, "\n")), width)
+		}
+		require.NotContains(t, out.String(), "\x1b")
+		require.NotContains(t, out.String(), "\r")
+	}
+}
+
 // TestFilters: each alone, and several together, mean what the list then shows.
 func TestFilters(t *testing.T) {
 	t.Parallel()
@@ -100,6 +118,18 @@ func TestFilters(t *testing.T) {
 		}
 		require.Equal(t, want, found, filter)
 	}
+}
+
+// TestAnExpressionThatDoesNotFitALetter does not mean it, and the operator is told.
+func TestAnExpressionThatDoesNotFitALetter(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	sh := new(shell)
+	text, err := b.in(t, sh, "list", "--where=value.person_id > 'a'")
+	require.NoError(t, err)
+	require.Equal(t, "0 letters\n", text)
+	require.Contains(t, sh.stderr.String(), "--where cannot be evaluated on 2 letters, which therefore do not match: ")
+	require.Contains(t, sh.stderr.String(), "^")
 }
 
 // TestAnExpressionThatSeesPersonalDataIsAudited, before it is evaluated.

@@ -62,3 +62,26 @@ func TestProgress(t *testing.T) {
 	require.Contains(t, out.String(), "100%")
 	require.Empty(t, log.String())
 }
+
+// TestTheRunToResume is the only one that can be, if none is named.
+func TestTheRunToResume(t *testing.T) {
+	t.Parallel()
+	run := func(id, action, status string) deadletter.Run {
+		return deadletter.Run{ID: id, Action: action, Status: status, By: "ops"}
+	}
+	runs := []deadletter.Run{
+		run("1", deadletter.Replayed, deadletter.Done), run("2", deadletter.Exported, deadletter.Interrupted), run("3", deadletter.Imported, deadletter.Interrupted),
+		run("4", deadletter.Parked, deadletter.Stopped), run("5", deadletter.Replayed, deadletter.Interrupted),
+	}
+	picked, err := new(resumeCommand).pick(runs)
+	require.NoError(t, err)
+	require.Equal(t, "5", picked.ID)
+	picked, err = (&resumeCommand{ID: "4"}).pick(runs)
+	require.NoError(t, err)
+	require.Equal(t, "4", picked.ID)
+	_, err = new(resumeCommand).pick(append(runs, run("6", deadletter.Discarded, deadletter.Running)))
+	require.ErrorContains(t, err, "2 runs were interrupted, give the ID of one:\n5 replay by ops at ")
+	require.ErrorContains(t, err, "\n6 discard by ops at ")
+	_, err = new(resumeCommand).pick(runs[:4])
+	require.ErrorContains(t, err, "no run was interrupted")
+}
