@@ -47,7 +47,7 @@ function start(action, target) {
 
 // follow shows a run's progress in the dialog that began it. The run goes on when the dialog is closed.
 function follow(dialog, runID) {
-  const closer = button("Close", dialog.close, { "data-key": "closer" });
+  const closer = button("Back to the letters", dialog.close, { "data-key": "closer" });
   const note = el("p", { class: "help" }, "The run goes on if you close this or leave the page: it is under Runs.");
   const place = el("div", { class: "run" }, el("p", { role: "status" }, "Starting …"));
   show(dialog.body, place, note, el("p", { class: "buttons" }, closer));

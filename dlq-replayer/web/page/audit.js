@@ -21,12 +21,12 @@ async function more(cursor, quiet) {
 
 function draw() {
   if (entries.length === 0) {
-    show(byId("audit"), el("div", { class: "empty" }, el("p", {}, el("strong", {}, "Nothing yet:"), " no letter was decided on or revealed within the time that decisions are kept.")));
+    show(byId("list-audit"), el("div", { class: "empty" }, el("p", {}, el("strong", {}, "Nothing yet:"), " no letter was decided on or revealed within the time that decisions are kept.")));
     return;
   }
   const heads = [["When", "when"], ["Who", "who"], ["What", "what"], ["Letter or run", "about"], ["Reason", "why"], ["From", "from"]];
   show(
-    byId("audit"),
+    byId("list-audit"),
     el("table", { class: "audit" }, el("caption", { class: "hidden" }, "The audit, newest first"), el("thead", {}, el("tr", {}, heads.map(([name, kind]) => el("th", { scope: "col", class: kind }, name)))), el("tbody", {}, entries.map(row))),
     next && el("p", { class: "pages" }, el("button", { type: "button", "data-key": "older", onclick: () => more(next) }, "Older ones")),
   );

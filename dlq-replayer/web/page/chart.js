@@ -49,6 +49,7 @@ export function draw(answer) {
 
 function legend(totals, chosen) {
   const toggle = (reason) => {
+    const chosen = current().filter.class ?? [];
     const next = chosen.includes(reason) ? chosen.filter((other) => other !== reason) : [...chosen, reason];
     filterBy({ class: next.length > 0 ? next : undefined });
   };
@@ -95,7 +96,7 @@ function bar(bucket, x, step, y, first) {
   const choose = () => filterBy({ since: [bucket.start], until: [bucket.end] });
   const parts = bucket.counts.map(([reason, n]) => `${reason} ${count(n)}`).join(", ");
   const group = svg("g", {
-    class: "bar", role: "button", tabindex: first ? 0 : -1, "aria-label": `${moment(bucket.start)} to ${moment(bucket.end)}: ${letters(bucket.total)}, ${parts}`, "data-key": `bar ${bucket.start}`, onclick: choose,
+    class: "bar", role: "button", tabindex: first ? 0 : -1, "aria-label": `${moment(bucket.start)} to ${moment(bucket.end)}: ${letters(bucket.total)}, ${parts}`, "data-key": `bar ${bucket.start} ${bucket.end}`, onclick: choose,
     onkeydown: (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();

@@ -1,5 +1,5 @@
 // Dialogs: the browser keeps the focus inside, the Escape key closes, and the focus goes back to where it came from.
-import { button, el, fresh } from "./dom.js";
+import { button, el, fresh, refocus } from "./dom.js";
 
 // open shows a dialog with a title and returns it; what it says goes into its .body. onclose is called once it is closed.
 export function open(title, { kind = "box", onclose = () => {}, closable = true } = {}) {
@@ -15,21 +15,19 @@ export function open(title, { kind = "box", onclose = () => {}, closable = true 
     if (!closable) event.preventDefault();
   });
   node.addEventListener("close", () => {
+    if (!closable) {
+      node.showModal(); // the browser lets Escape through when it is pressed again
+      return;
+    }
     node.remove();
-    refocus(from);
+    if (from?.isConnected && from.checkVisibility()) from.focus();
+    else refocus(from?.dataset?.key);
     onclose();
   });
   document.body.append(node);
   node.showModal();
   node.querySelector("h2").focus();
   return { node, body, close: () => node.close() };
-}
-
-// refocus finds what had the focus, or what was drawn in its place.
-function refocus(from) {
-  const again = from?.isConnected ? from : document.querySelector(`[data-key="${CSS.escape(from?.dataset?.key ?? "")}"]`);
-  const dialogs = document.querySelectorAll("dialog[open]"); // what lies beneath one of them cannot have the focus
-  (again ?? [...dialogs].at(-1)?.querySelector("h2") ?? document.getElementById("main")).focus();
 }
 
 // ask asks for a reason, which is kept in the audit, and calls act with it; an error of act is shown, and asked again.

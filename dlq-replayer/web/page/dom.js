@@ -20,11 +20,38 @@ export const svg = (name, attributes = {}, ...children) => fill(document.createE
 
 export const byId = (id) => document.getElementById(id);
 
-// show replaces what a node holds. What had the focus has it again, if it has a data-key.
+// refocus gives the focus to what has a data-key now, or to what it would be in: it must not be lost.
+export function refocus(key) {
+  const again = key && [...document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)].find((one) => one.checkVisibility());
+  const dialogs = document.querySelectorAll("dialog[open]"); // what lies beneath one of them cannot have it
+  (again ?? [...dialogs].at(-1)?.querySelector("h2") ?? byId("main")).focus({ preventScroll: !again });
+}
+
+// show makes a node hold the children. What is there already stays, with its scroll, its being open and its listeners, and
+// so is not torn away from under a click: listeners must not rely on what their element does not show. The focus stays, too.
 export function show(node, ...children) {
-  const key = node.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
-  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
-  if (key) node.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  const focused = node.contains(document.activeElement) && document.activeElement !== node ? document.activeElement : null;
+  reconcile(node, [...el("div", {}, children).childNodes]);
+  if (focused && !focused.isConnected) refocus(focused.dataset.key);
+}
+
+function reconcile(parent, next) {
+  next.forEach((node, i) => {
+    const old = parent.childNodes[i];
+    if (!old) parent.append(node);
+    else if (!keep(old, node)) old.replaceWith(node);
+  });
+  while (parent.childNodes.length > next.length) parent.lastChild.remove();
+}
+
+// keep makes old be as node, if only what it holds has changed, and says whether it is.
+function keep(old, node) {
+  if (old.isEqualNode(node)) return true;
+  if (old.tagName !== node.tagName || !(old instanceof Element)) return false;
+  if (old instanceof HTMLDetailsElement) node.open = old.open;
+  if (!old.cloneNode(false).isEqualNode(node.cloneNode(false))) return false;
+  reconcile(old, [...node.childNodes]);
+  return true;
 }
 
 // announce tells a screen reader something that the eye sees elsewhere.

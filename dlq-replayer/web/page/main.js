@@ -9,7 +9,7 @@ import { announce, badge, button, byId, el, show } from "./dom.js";
 import * as filters from "./filters.js";
 import { count, letters } from "./format.js";
 import * as live from "./live.js";
-import { current, filterQuery, go } from "./route.js";
+import { current, filterQuery, go, write } from "./route.js";
 import * as runs from "./runs.js";
 import * as stats from "./stats.js";
 import * as table from "./table.js";
@@ -59,8 +59,13 @@ async function readChart(signal, quiet) {
   }
 }
 
+let statsAsked = 0;
+
 async function readStats() {
-  numbers = await get("/api/stats");
+  const asked = ++statsAsked;
+  const answer = await get("/api/stats");
+  if (asked !== statsAsked) return; // a newer answer is on its way
+  numbers = answer;
   stats.draw(numbers);
 }
 
@@ -74,6 +79,10 @@ async function refresh() {
     asked = "";
     return;
   }
+  if (Date.now() < outcomeUntil) {
+    await readLetters();
+    return;
+  }
   if (filter.where || filter.header) { // takes too long to be done each second
     show(byId("news"), button("The letters have changed – read them again", readLetters, { "data-key": "news" }));
     return;
@@ -85,8 +94,13 @@ async function refresh() {
   if (wanted === query().toString()) table.update(page, numbers);
 }
 
+// outcomeUntil is until when changes are taken to be the outcome of a run that was begun here: the server hears of a run's
+// last letters a moment after its end. They are shown by reading the page anew, while what others do only marks rows.
+let outcomeUntil = 0;
+
 // reread shows what a run of this page has left.
 function reread() {
+  outcomeUntil = Date.now() + 5000;
   readStats().catch((error) => announce(error.message));
   detail.refresh();
   table.forget();
@@ -118,6 +132,7 @@ function draw() {
   const route = current();
   for (const view of ["letters", "runs", "audit"]) {
     byId(`view-${view}`).hidden = view !== route.view;
+    byId(`nav-${view}`).href = write({ ...route, view, letter: "" }); // who comes back finds the filter again
     if (view === route.view) byId(`nav-${view}`).setAttribute("aria-current", "page");
     else byId(`nav-${view}`).removeAttribute("aria-current");
   }
@@ -137,7 +152,7 @@ function draw() {
     runs.draw();
     work.load().then(runs.draw).catch((error) => announce(error.message));
   }
-  if (route.view === "audit") audit.load().catch((error) => show(byId("audit"), el("p", { class: "error", role: "alert" }, error.message)));
+  if (route.view === "audit") audit.load().catch((error) => show(byId("list-audit"), el("p", { class: "error", role: "alert" }, error.message)));
   detail.draw(route.letter);
 }
 
@@ -209,6 +224,7 @@ async function start() {
   await readStats().catch((error) => announce(error.message));
   draw();
   work.load().catch((error) => announce(error.message));
+  setInterval(() => document.hidden || readStats().catch(() => {}), 30_000); // no event tells of consumers, and letters grow old
   live.start({ take: work.take, changed, ended: expired, check: () => get("/api/me", "", { quiet: true }).catch(() => {}) });
 }
 

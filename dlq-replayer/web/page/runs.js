@@ -8,11 +8,11 @@ import * as work from "./work.js";
 export function draw() {
   const runs = work.all();
   if (runs.length === 0) {
-    show(byId("runs"), el("div", { class: "empty" }, el("p", {}, el("strong", {}, "No runs yet:"), " nothing was done to a letter within the time that decisions are kept.")));
+    show(byId("list-runs"), el("div", { class: "empty" }, el("p", {}, el("strong", {}, "No runs yet:"), " nothing was done to a letter within the time that decisions are kept.")));
     return;
   }
-  const open = new Set([...byId("runs").querySelectorAll("details[open]")].map((node) => node.dataset.run));
-  show(byId("runs"), el("ul", { class: "runs" }, runs.map((run) => el("li", { class: "card run", "data-run": run.run_id }, el("h2", { class: "hidden" }, `${work.words[run.action] ?? run.action} of ${moment(run.started_at)}`), work.progress(run), more(run, open.has(run.run_id))))));
+  const open = new Set([...byId("list-runs").querySelectorAll("details[open]")].map((node) => node.dataset.run));
+  show(byId("list-runs"), el("ul", { class: "runs" }, runs.map((run) => el("li", { class: "card run", "data-run": run.run_id }, el("h2", { class: "hidden" }, `${work.words[run.action] ?? run.action} of ${moment(run.started_at)}`), work.progress(run), more(run, open.has(run.run_id))))));
 }
 
 function more(run, open) {

@@ -41,7 +41,7 @@ export function redraw(stats) {
     show(byId("table"), el("table", { class: "letters" }, el("caption", { class: "hidden" }, title()), head(), el("tbody", {}, page.letters.map(row))));
   }
   show(byId("pages"), pages());
-  onChoice();
+  refresh();
 }
 
 function title() {
@@ -90,9 +90,9 @@ function head() {
     return el("th", { scope: "col", class: kind, "aria-sort": sorted },
       el("button", { type: "button", class: "sort", "data-key": "sort", title: `Show the ${other} first`, onclick: () => go({ order: other, cursor: "" }) }, name, el("span", { "aria-hidden": "true" }, sorted === "descending" ? " ↓" : " ↑")));
   };
-  const all = page.letters.filter((one) => !gone.has(one.id));
+  const all = present();
   const box = el("input", { type: "checkbox", "aria-label": "Choose every letter on this page", "data-key": "all", checked: every || (all.length > 0 && all.every((one) => chosen.has(one.id))), disabled: every, onchange: (event) => {
-    for (const one of all) event.target.checked ? chosen.set(one.id, one) : chosen.delete(one.id);
+    for (const one of present()) event.target.checked ? chosen.set(one.id, one) : chosen.delete(one.id);
     refresh();
   } });
   return el("thead", {}, el("tr", {}, mayAct && el("th", { scope: "col", class: "box" }, box), columns.map(heading)));
@@ -107,7 +107,7 @@ function row(one) {
   const stand = () => (gone.has(one.id) ? badge("changed", "quiet") : badge(one.state, one.state));
   const open = (event) => {
     if (event.target.closest("a, input, label, button") || String(getSelection()) !== "") return;
-    location.hash = address;
+    event.currentTarget.querySelector("a").click();
   };
   return el(
     "tr", { class: gone.has(one.id) ? "gone" : false, "data-id": one.id, onclick: open },
@@ -115,25 +115,28 @@ function row(one) {
     el("td", { class: "when" }, time(one.last_failure, short)),
     el("td", { class: "reason" }, el("span", { class: `dot ${colour(one.reason)}` }), one.reason),
     el("td", { class: "what" }, el("a", { href: address, class: "mono", "data-key": `row ${one.id}` }, one.key || "(no key)"), el("span", { class: "message" }, one.flaw || one.message), el("span", { class: "meta" }, el("span", { class: `dot ${colour(one.reason)}` }), `${one.reason} `, stand())),
-    el("td", { class: "id mono" }, one.id),
+    el("td", { class: "id mono" }, one.id.split("/").map((part, i) => (i > 0 ? ["/", el("wbr"), part] : part))),
     el("td", { class: "group" }, one.group),
     el("td", { class: "number replays" }, count(one.replays)),
     el("td", { class: "state" }, stand()),
   );
 }
 
+// present are the rows that can be chosen.
+const present = () => page.letters.filter((one) => !gone.has(one.id));
+
 // refresh shows what is chosen without drawing the table anew.
 function refresh() {
-  const present = page.letters.filter((one) => !gone.has(one.id));
+  const all = present();
   for (const box of byId("table").querySelectorAll("tbody input")) {
     const id = box.closest("tr").dataset.id;
     box.checked = every || chosen.has(id);
     box.disabled = every || gone.has(id);
   }
-  const all = byId("table").querySelector("thead input");
-  if (all) {
-    all.checked = every || (present.length > 0 && present.every((one) => chosen.has(one.id)));
-    all.disabled = every;
+  const top = byId("table").querySelector("thead input");
+  if (top) {
+    top.checked = every || (all.length > 0 && all.every((one) => chosen.has(one.id)));
+    top.disabled = every;
   }
   onChoice();
 }
@@ -158,7 +161,7 @@ function pages() {
     cursor && el("button", { type: "button", "data-key": "first", onclick: () => turn("", []) }, "First page"),
     cursor && trail.length > 0 && el("button", { type: "button", "data-key": "previous", onclick: () => turn(trail.at(-1), trail.slice(0, -1)) }, "Previous"),
     page.letters.length > 0 && known && el("span", { class: "muted" }, `${count(from)}–${count(from + page.letters.length - 1)} of ${page.partial ? "at least " : ""}${count(page.total)}`),
-    page.next && el("button", { type: "button", "data-key": "next", onclick: () => turn(page.next, [...trail, cursor]) }, page.partial ? "Go on searching" : "Next"),
+    page.next && el("button", { type: "button", "data-key": "next", onclick: () => turn(page.next, [...trail, current().cursor]) }, page.partial ? "Go on searching" : "Next"),
   ];
 }
 

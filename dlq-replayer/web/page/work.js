@@ -6,6 +6,7 @@ import { age, count, letters } from "./format.js";
 
 const runs = new Map(); // by ID
 const watchers = new Set(); // functions that are called with each run that changed
+const stopping = new Set(); // IDs of those that have been asked to stop
 let operator = false;
 
 export const words = { replayed: "Replay", replay: "Replay", repair: "Repair", repaired: "Repair", parked: "Park", park: "Park", unparked: "Unpark", unpark: "Unpark", discarded: "Discard", discard: "Discard", exported: "Export", imported: "Import" };
@@ -22,6 +23,7 @@ export function take(run) {
   const before = runs.get(run.run_id);
   if (before && before.updated_at > run.updated_at) return;
   runs.set(run.run_id, run);
+  if (run.status !== "running") stopping.delete(run.run_id);
   if (before?.status === "running" && run.status !== "running") announce(`${words[run.action] ?? run.action}: ${run.status}. ${figures(run)}`);
   strip();
   for (const watcher of watchers) watcher(run, Boolean(before) && before.status !== run.status);
@@ -62,7 +64,7 @@ export function figures(run) {
   if (sum(run.parked) > 0) parts.push(`${count(sum(run.parked))} parked, as they were replayed too often`);
   if (sum(run.skipped) > 0) parts.push(`${count(sum(run.skipped))} skipped`);
   if (sum(run.failed) > 0) parts.push(`${count(sum(run.failed))} failed`);
-  if (run.judged > 0) parts.push(`${count(run.judged)} tried by their consumers again, of which ${count(run.returned)} came back`);
+  if (run.judged > 0) parts.push(`${count(run.judged)} tried again by their consumers, of which ${run.returned > 0 ? count(run.returned) : "none"} came back`);
   else if (run.returned > 0) parts.push(`${count(run.returned)} came back`);
   return parts.join(" · ");
 }
@@ -86,21 +88,22 @@ function controls(run) {
   if (!operator) return null;
   if (run.status === "running") {
     if (!run.mine) return el("span", { class: "help end" }, `at work elsewhere (${run.from || "another replayer"}), and stopped there alone`);
-    return button("Stop", (event) => stop(run, event.target), { class: "end", "data-key": `stop ${run.run_id}` });
+    const asked = stopping.has(run.run_id);
+    return button(asked ? "Stopping …" : "Stop", () => stop(runs.get(run.run_id)), { disabled: asked, class: "end", "data-key": `stop ${run.run_id}` });
   }
   if (run.status !== "stopped" && run.status !== "interrupted") return null;
   return button("Resume…", () => resume(run), { class: "end", "data-key": `resume ${run.run_id}` });
 }
 
-async function stop(run, control) {
-  control.disabled = true;
-  control.textContent = "Stopping …";
+async function stop(run) {
+  stopping.add(run.run_id);
+  take(run);
   try {
     await post(`/api/runs/${encodeURIComponent(run.run_id)}/stop`);
   } catch (error) {
     announce(error.message);
-    control.disabled = false;
-    control.textContent = "Stop";
+    stopping.delete(run.run_id);
+    take(run);
   }
 }
 
