@@ -97,10 +97,16 @@ func (b *Board) reset() {
 func (b *Board) Run(ctx context.Context) error {
 	tick := time.NewTicker(readEvery)
 	defer tick.Stop()
-	for ctx.Err() == nil {
-		if err := b.Refresh(ctx); err != nil && ctx.Err() == nil {
+	for failing := false; ctx.Err() == nil; {
+		err := b.Refresh(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && !failing: // once for an outage, not each second
 			b.logger.WarnContext(ctx, "reading the dead letters failed", "error", err)
+		case err == nil && failing:
+			b.logger.InfoContext(ctx, "dead letters are read again")
 		}
+		failing = err != nil
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

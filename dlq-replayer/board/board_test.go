@@ -307,7 +307,7 @@ func TestTheAudit(t *testing.T) {
 	}
 	require.Len(t, facts, 93)
 	require.True(t, slices.IsSortedFunc(facts, func(a, b desk.Fact) int { return int(b.Offset - a.Offset) }))
-	require.Equal(t, 3, len(slices.DeleteFunc(slices.Clone(facts), func(f desk.Fact) bool { return f.Run == nil })))
+	require.Len(t, slices.DeleteFunc(slices.Clone(facts), func(f desk.Fact) bool { return f.Run == nil }), 3)
 }
 
 // million is a picture of as many letters, like those of a bad day.
@@ -328,7 +328,7 @@ func million(n int) *Board {
 }
 
 // TestMemoryOfALetter: a million of them must fit beside everything else.
-func TestMemoryOfALetter(t *testing.T) {
+func TestMemoryOfALetter(t *testing.T) { //nolint:paralleltest // what others allocate would count
 	const letters = 200_000
 	var before, after runtime.MemStats
 	runtime.GC()

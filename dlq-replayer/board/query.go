@@ -153,7 +153,8 @@ func (p *picture) each(oldest bool, after *mark, visit func(ref) bool) {
 		if after != nil {
 			i = sort.Search(n, func(i int) bool { return after.before(p.mark(p.order[i])) })
 		}
-		for ; i < n && visit(p.order[i]); i++ {
+		for i < n && visit(p.order[i]) {
+			i++
 		}
 		return
 	}
@@ -161,7 +162,8 @@ func (p *picture) each(oldest bool, after *mark, visit func(ref) bool) {
 	if after != nil {
 		i = sort.Search(n, func(i int) bool { return !p.mark(p.order[i]).before(*after) })
 	}
-	for i--; i >= 0 && visit(p.order[i]); i-- {
+	for i > 0 && visit(p.order[i-1]) {
+		i--
 	}
 }
 

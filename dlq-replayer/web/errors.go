@@ -89,8 +89,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 		}
 		err = errors.New("it is more than one value")
 	}
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return refuse(http.StatusBadRequest, "the request has more than %d bytes", large.Limit)
 	}
 	return refuse(http.StatusBadRequest, "the request is not the JSON that is expected: %w", err)

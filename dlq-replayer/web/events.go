@@ -23,7 +23,6 @@ type stream struct {
 	w      http.ResponseWriter
 
 	runs    map[string]string // what was sent of each
-	letters string            // what was sent of the counts
 	counted int64             // version of the picture that they are of
 	sentAt  time.Time         // the counts
 }

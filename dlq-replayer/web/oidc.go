@@ -150,8 +150,7 @@ func (p *provider) finish(ctx context.Context, code string, started flow) (sessi
 	ctx = oidc.ClientContext(ctx, p.client)
 	token, err := config.Exchange(ctx, code, oauth2.VerifierOption(started.verifier))
 	if err != nil {
-		var refused *oauth2.RetrieveError
-		if errors.As(err, &refused) { // its text has the answer's body
+		if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok { // its text has the answer's body
 			return session{}, fmt.Errorf("exchanging the code: the provider refuses it: %q", refused.ErrorCode)
 		}
 		return session{}, fmt.Errorf("exchanging the code: %w", err)

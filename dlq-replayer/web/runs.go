@@ -22,16 +22,15 @@ var errStopping = refuse(http.StatusConflict, "the desk is stopping: resume the 
 
 // runs are those that were started here. They go on when the browser leaves, until the page stops.
 type runs struct {
-	mu      sync.Mutex
-	jobs    []*job // in order of start
-	closed  bool
-	version int64 // grows with each change
-	parts   sync.WaitGroup
+	mu     sync.Mutex
+	jobs   []*job // in order of start
+	closed bool
+	parts  sync.WaitGroup
 }
 
 // job is a run of this process. The mutex of runs guards what changes.
 type job struct {
-	id     string
+	id     string         // empty until it has one
 	base   deadletter.Run // what is known of it from the start: of one that is resumed, what it had done before
 	cancel context.CancelFunc
 
@@ -55,6 +54,7 @@ func (rs *runs) start(ctx context.Context, base deadletter.Run, total int, execu
 		return "", errStopping
 	}
 	rs.parts.Add(1)
+	rs.jobs = append(rs.jobs, j)
 	rs.mu.Unlock()
 
 	begun := make(chan error, 1) // nil: it has an ID
@@ -76,7 +76,6 @@ func (rs *runs) start(ctx context.Context, base deadletter.Run, total int, execu
 func (rs *runs) tell(j *job, report desk.Report, ended bool, err error, begun chan<- error) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.version++
 	j.report, j.ended, j.updated = report, ended, time.Now().UTC()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		j.failure = err.Error()
@@ -85,19 +84,19 @@ func (rs *runs) tell(j *job, report desk.Report, ended bool, err error, begun ch
 		return
 	}
 	if report.RunID == "" {
-		if ended {
+		if ended { // it never began
+			rs.jobs = slices.DeleteFunc(rs.jobs, func(other *job) bool { return other == j })
 			begun <- err
 		}
 		return
 	}
 	j.id = report.RunID
-	rs.jobs = append(rs.jobs, j)
+	begun <- nil
 	if len(rs.jobs) > maxJobs {
 		if i := slices.IndexFunc(rs.jobs, func(j *job) bool { return j.ended }); i >= 0 {
 			rs.jobs = slices.Delete(rs.jobs, i, i+1)
 		}
 	}
-	begun <- nil
 }
 
 // cancel stops a run, and says whether it is at work here.
@@ -165,7 +164,9 @@ func (s *Server) shownRuns(who *session) []shownRun {
 	defer s.runs.mu.Unlock()
 	jobs := map[string]*job{} // the newest of each ID: a run may have been resumed
 	for _, j := range s.runs.jobs {
-		jobs[j.id] = j
+		if j.id != "" {
+			jobs[j.id] = j
+		}
 	}
 	list := []shownRun{}
 	for _, run := range recorded {
@@ -265,7 +266,6 @@ func (s *Server) startRun(w http.ResponseWriter, r *http.Request, who *session) 
 	if err != nil {
 		return err
 	}
-	s.logger.InfoContext(r.Context(), "run started", "run_id", id, "action", string(order.Action))
 	s.answer(w, http.StatusAccepted, map[string]string{"run_id": id})
 	return nil
 }

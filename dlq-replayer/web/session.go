@@ -124,7 +124,7 @@ func (s *Server) cookieName(name string) string {
 
 // setCookie sets a cookie of the browser's session. An empty value takes it away.
 func (s *Server) setCookie(w http.ResponseWriter, name, value string) {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // it is Secure wherever the page is: on the loopback address it need not be
 		Name: s.cookieName(name), Value: value, Path: "/", HttpOnly: true, Secure: s.cfg.secure(), SameSite: http.SameSiteLaxMode,
 	}
 	if value == "" {

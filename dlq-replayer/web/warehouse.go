@@ -105,7 +105,7 @@ func (w *warehouse) read(ctx context.Context, table current, args []any) (map[st
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // read only
 	if !rows.Next() {
 		return nil, rows.Err()
 	}
