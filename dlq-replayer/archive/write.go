@@ -14,7 +14,7 @@ import (
 // A group of a table's rows is in memory until it is full.
 const (
 	groupRows  = 10_000
-	groupBytes = 16 << 20
+	groupBytes = 4 << 20
 )
 
 // Writer writes an archive. It is not safe for concurrent use.
