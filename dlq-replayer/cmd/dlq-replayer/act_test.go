@@ -366,4 +366,5 @@ func TestWatch(t *testing.T) {
 	seen(`"open":2`)
 	require.NoError(t, p.Process.Signal(syscall.SIGINT))
 	require.Zero(t, p.code(), p.stderr.String())
+	require.Equal(t, 2, strings.Count(p.stdout.String(), "\n"), "a line is a change")
 }

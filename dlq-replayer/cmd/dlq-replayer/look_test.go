@@ -10,11 +10,15 @@ import (
 
 	"github.com/mattn/go-runewidth"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/revstream/revstream/dlq-replayer/desk"
 	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/deadletter"
+	"github.com/revstream/revstream/pipeline/pipelinetest"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -159,6 +163,22 @@ func TestAnExpressionThatSeesPersonalDataIsAudited(t *testing.T) {
 	require.Len(t, entries, 2)
 	require.Equal(t, []string{"ops", "here", "ticket 8", "ticket 7"}, []string{entries[0].By, entries[0].From, entries[0].Why, entries[1].Why})
 	require.Contains(t, string(entries[1].Detail), "first_name")
+}
+
+// TestNothingIsRevealedThatIsNotWrittenDown, to whoever may not write it down.
+func TestNothingIsRevealedThatIsNotWrittenDown(t *testing.T) {
+	t.Parallel()
+	pipelinetest.NeedKfake(t)
+	b := newBench(t)
+	b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: schemas.DLQDecisionsTopic, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	where := `--where=value?.first_name=="Zebedee"`
+	for _, args := range [][]string{
+		{"show", id(0).String()}, {"list", where}, {"stats", where}, {"replay", where}, {"export", "--out=-"}, {"repair", "--editor", id(0).String()},
+	} {
+		text, err := b.run(t, append(args, "--reveal", "--reason=ticket 7")...)
+		require.ErrorContains(t, err, "WRITE and DESCRIBE on topic "+schemas.DLQDecisionsTopic, args)
+		require.Empty(t, text, args)
+	}
 }
 
 func TestShow(t *testing.T) {

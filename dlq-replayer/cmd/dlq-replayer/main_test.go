@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -141,7 +142,7 @@ func (b *bench) with(ctx context.Context, t *testing.T, sh *shell, args ...strin
 	}
 	var out bytes.Buffer
 	c := &console{
-		logger: pipelinetest.Logger(t), in: sh.stdin, out: &out, err: &sh.stderr,
+		logger: slog.New(slog.DiscardHandler), in: sh.stdin, out: &out, err: &sh.stderr,
 		width: sh.width, terminal: sh.terminal, by: "ops", from: "here",
 	}
 	stop, err := s.open(ctx, c)
