@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
@@ -18,6 +19,7 @@ import (
 func TestAnExportIsImportedElsewhere(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	var files []string
 	for _, format := range []string{".jsonl", ".parquet"} {
 		file := filepath.Join(t.TempDir(), "letters"+format)
 		text, err := b.run(t, "export", "--out="+file, "--reveal", "--reason=a copy")
@@ -26,38 +28,46 @@ func TestAnExportIsImportedElsewhere(t *testing.T) {
 		info, err := os.Stat(file)
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-
-		other := newBench(t)
-		other.cluster = pipelinetest.Kafka(t, 1, schemas.PeopleTopic, schemas.DLQTopic(schemas.PeopleTopic), schemas.DLQDecisionsTopic)
-		text, err = other.run(t, "import", file)
-		require.NoError(t, err)
-		require.Contains(t, text, "would import letters of revenue.people.v1: corrupt_value=1 unknown_schema=1 validation=1\n")
-		require.Contains(t, text, "nothing was written")
-		require.Empty(t, pipelinetest.ReadAll(t, other.cluster, schemas.DLQTopic(schemas.PeopleTopic)))
-		_, err = other.run(t, "import", file, "--yes")
-		require.ErrorContains(t, err, "--reason")
-		text, err = other.run(t, "import", file, "--yes", "--reason=moved")
-		require.NoError(t, err)
-		require.Contains(t, text, "imported=3 skipped=0 failed=0")
-		text, err = other.run(t, "import", file, "--yes", "--reason=moved")
-		require.NoError(t, err, "what is there already is no shortfall: the same import goes on after a crash")
-		require.Contains(t, text, "imported=0 skipped=3 failed=0")
-
-		was, is := pipelinetest.ReadAll(t, b.cluster, schemas.DLQTopic(schemas.PeopleTopic)), pipelinetest.ReadAll(t, other.cluster, schemas.DLQTopic(schemas.PeopleTopic))
-		require.Len(t, is, len(was))
-		for i := range was {
-			require.Equal(t, string(was[i].Key), string(is[i].Key))
-			require.Equal(t, was[i].Value, is[i].Value)
-			from, err := deadletter.Parse(was[i])
-			require.NoError(t, err)
-			to, err := deadletter.Parse(is[i])
-			require.NoError(t, err)
-			require.Equal(t, from.Headers, to.Headers)
-		}
+		files = append(files, file)
 	}
 	text, err := b.run(t, "audit")
 	require.NoError(t, err)
 	require.Regexp(t, `export run .* a copy +done: done 3`, text)
+	was := pipelinetest.ReadAll(t, b.cluster, schemas.DLQTopic(schemas.PeopleTopic))
+	for _, file := range files {
+		importTwice(t, b.registry, file, was)
+	}
+}
+
+// importTwice imports a file into a new cluster, where it must give these letters once.
+func importTwice(t *testing.T, registry, file string, was []*kgo.Record) {
+	t.Helper()
+	b := &bench{registry: registry, cluster: pipelinetest.Kafka(t, 1, schemas.PeopleTopic, schemas.DLQTopic(schemas.PeopleTopic), schemas.DLQDecisionsTopic)}
+	text, err := b.run(t, "import", file)
+	require.NoError(t, err)
+	require.Contains(t, text, "would import letters of revenue.people.v1: corrupt_value=1 unknown_schema=1 validation=1\n")
+	require.Contains(t, text, "nothing was written")
+	require.Empty(t, pipelinetest.ReadAll(t, b.cluster, schemas.DLQTopic(schemas.PeopleTopic)))
+	_, err = b.run(t, "import", file, "--yes")
+	require.ErrorContains(t, err, "--reason")
+	text, err = b.run(t, "import", file, "--yes", "--reason=moved")
+	require.NoError(t, err)
+	require.Contains(t, text, "imported=3 skipped=0 failed=0")
+	text, err = b.run(t, "import", file, "--yes", "--reason=moved")
+	require.NoError(t, err, "what is there already is no shortfall: the same import goes on after a crash")
+	require.Contains(t, text, "imported=0 skipped=3 failed=0")
+
+	is := pipelinetest.ReadAll(t, b.cluster, schemas.DLQTopic(schemas.PeopleTopic))
+	require.Len(t, is, len(was))
+	for i := range was {
+		require.Equal(t, string(was[i].Key), string(is[i].Key))
+		require.Equal(t, was[i].Value, is[i].Value)
+		from, err := deadletter.Parse(was[i])
+		require.NoError(t, err)
+		to, err := deadletter.Parse(is[i])
+		require.NoError(t, err)
+		require.Equal(t, from.Headers, to.Headers)
+	}
 }
 
 // TestAnExportMasksPersonalData unless it is asked not to, and then cannot be imported.
