@@ -93,6 +93,7 @@ const refusedByBroker = "refused by broker"
 
 // command is one that changes something, done with a desk until it succeeds or is broken off.
 type command struct {
+	like  bool // its requests are those of a replay, which is failed at every step: it is at every fifth, another one in each way
 	do    func(ctx context.Context, d *Desk) error
 	setUp func(t *testing.T, cluster *pipelinetest.Cluster) // what the letters need before; nil: nothing
 	check func(t *testing.T, cluster *pipelinetest.Cluster, letters []consume.Poison)
@@ -100,6 +101,7 @@ type command struct {
 
 func does(action Action, decision string) command {
 	return command{
+		like: action != Replay,
 		do: func(ctx context.Context, d *Desk) error {
 			_, err := d.Run(ctx, order(func(o *Order) {
 				o.Action, o.TakeOver = action, true
@@ -122,6 +124,7 @@ var commands = map[string]command{
 	"park":    does(Park, Parked),
 	"discard": does(Discard, Discarded),
 	"unpark": {
+		like: true,
 		setUp: func(t *testing.T, cluster *pipelinetest.Cluster) {
 			t.Helper()
 			must(t)(newDesk(t, cluster).Run(t.Context(), order(func(o *Order) { o.Action = Park }), nil))
@@ -215,49 +218,54 @@ func recordsOf(t *testing.T, cluster *pipelinetest.Cluster) (n int) {
 // records say who did how many.
 func TestFailEveryStep(t *testing.T) {
 	t.Parallel()
+	ways := []struct {
+		name string
+		fail func(t *testing.T, cluster *pipelinetest.Cluster, c command, step int64) (reached bool)
+	}{
+		{"request lost", cutAt(func() *network { return &network{} })},
+		{"answer lost", cutAt(func() *network { return &network{after: true} })},
+		{"killed before", cutAt(func() *network { return &network{kill: true} })},
+		{"killed after", cutAt(func() *network { return &network{kill: true, after: true} })},
+		{"interrupted", interruptAt},
+		{refusedByBroker, refuseAt},
+	}
 	for name, c := range commands {
-		for way, fail := range map[string]func(t *testing.T, cluster *pipelinetest.Cluster, c command, step int64) (reached bool){
-			"request lost": cutAt(func() *network { return &network{} }),
-			"answer lost":  cutAt(func() *network { return &network{after: true} }),
-			"killed before": cutAt(func() *network {
-				return &network{kill: true}
-			}),
-			"killed after":  cutAt(func() *network { return &network{kill: true, after: true} }),
-			"interrupted":   interruptAt,
-			refusedByBroker: refuseAt,
-		} {
-			t.Run(name+", "+way, func(t *testing.T) {
+		for i, way := range ways {
+			t.Run(name+", "+way.name, func(t *testing.T) {
 				t.Parallel()
-				failEveryStep(t, c, way, fail)
+				if way.name == refusedByBroker {
+					pipelinetest.NeedKfake(t)
+				}
+				step, stride := int64(1), int64(1)
+				switch {
+				case pipelinetest.Apache(): // a run takes a second
+					step, stride = 1+3*int64(i), 20
+				case c.like:
+					step, stride = 1+int64(i), 5
+				}
+				for last := false; !last; step += stride {
+					t.Run(fmt.Sprint("step ", step), func(t *testing.T) { last = !failAt(t, c, step, way.fail) })
+					require.Less(t, step, int64(300))
+				}
+				require.Greater(t, step, int64(5), "a command takes many requests")
 			})
 		}
 	}
 }
 
-func failEveryStep(t *testing.T, c command, way string, fail func(*testing.T, *pipelinetest.Cluster, command, int64) bool) {
+// failAt gives a command that fails at a step, and then again. It tells whether there was such a step.
+func failAt(t *testing.T, c command, step int64, fail func(*testing.T, *pipelinetest.Cluster, command, int64) bool) bool {
 	t.Helper()
-	step, stride, last := int64(1), int64(1), false
-	if pipelinetest.Apache() { // a run takes a second
-		stride = 20
+	cluster := pipelinetest.Kafka(t, 2, topics...)
+	letters := peopleLetters(4)
+	write(t, cluster, letters...)
+	if c.setUp != nil {
+		c.setUp(t, cluster)
 	}
-	if way == refusedByBroker {
-		pipelinetest.NeedKfake(t)
-	}
-	for ; !last; step += stride {
-		t.Run(fmt.Sprint("step ", step), func(t *testing.T) {
-			cluster := pipelinetest.Kafka(t, 2, topics...)
-			letters := peopleLetters(4)
-			write(t, cluster, letters...)
-			if c.setUp != nil {
-				c.setUp(t, cluster)
-			}
-			last = !fail(t, cluster, c, step)
-			require.NoError(t, c.do(t.Context(), mender(t, cluster)))
-			c.check(t, cluster, letters)
-		})
-		require.Less(t, step, int64(300))
-	}
-	require.Greater(t, step, int64(5), "a command takes many requests")
+	reached := fail(t, cluster, c, step)
+	require.NoError(t, c.do(t.Context(), mender(t, cluster)))
+	c.check(t, cluster, letters)
+	return reached
 }
 
 // mender is a desk that can carry out all commands.
@@ -268,7 +276,7 @@ func mender(t *testing.T, cluster *pipelinetest.Cluster, opts ...kgo.Opt) *Desk 
 
 // fastRetries keeps a failed request from taking seconds.
 func fastRetries(opts ...kgo.Opt) []kgo.Opt {
-	return append([]kgo.Opt{kgo.MetadataMinAge(10 * time.Millisecond),
+	return append([]kgo.Opt{kgo.DisableClientMetrics(), kgo.MetadataMinAge(10 * time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return time.Millisecond })}, opts...)
 }
 
