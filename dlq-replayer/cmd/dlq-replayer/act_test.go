@@ -243,6 +243,7 @@ func TestWrongFlagsDoNothing(t *testing.T) {
 		"resume 1234 --reason=x":                             "1234: there is no such run",
 		"watch --count=-1":                                   "--count",
 		"audit --limit=-1":                                   "--limit",
+		"stats --reveal --reason=x":                          "there is no --where",
 		"list --reason=validation":                           "--class",
 	} {
 		args := strings.Fields(line)

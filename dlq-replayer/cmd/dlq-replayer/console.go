@@ -176,6 +176,14 @@ func (r revealing) checkReveal(reveal bool) error {
 	return nil
 }
 
+// checkSight is checkReveal for commands that show no values themselves.
+func (r revealing) checkSight(f filters) error {
+	if f.Reveal && f.Where == "" {
+		return errors.New("--reveal lets --where see personal data, and there is no --where; show and export show it")
+	}
+	return r.checkReveal(f.Reveal)
+}
+
 // operator is who runs the process. In a container the user may have a number alone.
 func operator() string {
 	if u, err := user.Current(); err == nil && u.Username != "" {

@@ -64,7 +64,7 @@ func (c *listCommand) run(ctx context.Context, con *console) error {
 		c.States = []string{"all"}
 	}
 	selection, err := c.selection()
-	if err := errors.Join(err, c.checkReveal(c.Reveal)); err != nil {
+	if err := errors.Join(err, c.checkSight(c.filters)); err != nil {
 		return err
 	}
 	if err := con.check(ctx, selection); err != nil {

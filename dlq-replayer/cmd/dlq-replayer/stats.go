@@ -101,7 +101,7 @@ type stopped struct {
 
 func (c *statsCommand) run(ctx context.Context, con *console) error {
 	selection, err := c.selection()
-	if err := errors.Join(err, c.checkReveal(c.Reveal)); err != nil {
+	if err := errors.Join(err, c.checkSight(c.filters)); err != nil {
 		return err
 	}
 	if len(c.States) == 0 {
