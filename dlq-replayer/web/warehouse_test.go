@@ -29,8 +29,10 @@ func TestTheWarehousesRowIsShownBesideALetter(t *testing.T) {
 	pipelinetest.SQL(t, url, `CREATE TABLE people_current (person_id Int64, first_name Nullable(String), title Nullable(String), emails_sent Nullable(Int64),
 		updated_at Nullable(DateTime64(6, 'UTC')), tags Array(String), custom_fields Map(String, String), event_id UUID, is_deleted UInt8, unheard_of String,
 		version UInt128 MATERIALIZED toUInt128(event_id)) ENGINE = ReplacingMergeTree(version, is_deleted) ORDER BY person_id`)
+	pipelinetest.SQL(t, url, "SYSTEM STOP MERGES people_current")
 	pipelinetest.SQL(t, url, `INSERT INTO people_current VALUES
-		(2, 'Old', 'Clerk', 1, '2026-01-01 00:00:00', [], {}, '00000000-0000-8000-8000-000000000001', 0, 'x'),
+		(2, 'Old', 'Clerk', 1, '2026-01-01 00:00:00', [], {}, '00000000-0000-8000-8000-000000000001', 0, 'x')`)
+	pipelinetest.SQL(t, url, `INSERT INTO people_current VALUES
 		(2, 'Zebedee', 'Head', 9007199254740993, '2026-02-03 04:05:06.789', ['a'], {'k':'Zebedee'}, '00000000-0000-8000-8000-000000000002', 1, 'x'),
 		(3, 'Other', NULL, NULL, NULL, [], {}, '00000000-0000-8000-8000-000000000003', 0, 'x')`)
 	b := newBench(t, withWarehouse(t, url))
