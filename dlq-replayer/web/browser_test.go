@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/chromedp/cdproto/cdp"
+	cdpnetwork "github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
@@ -81,6 +83,13 @@ func signingIn(b *bench, open func() *tab) {
 	p.visit("")
 	p.do(chromedp.WaitVisible("#token"))
 	require.Equal(b.t, b.base+"/sign-in", eval[string](p, "location.href"))
+
+	p.enter(operatorToken, "#letters?key=salesloft%3A2")
+	_, err := chromedp.Call(p.within(), cdpnetwork.ClearBrowserCookies, cdp.Empty{})
+	require.NoError(b.t, err)
+	p.expect("401 (Unauthorized)")
+	p.click("#stats [data-state=parked]")
+	p.says("dialog.expired", "You have been signed out")
 }
 
 // mixed are letters that fail for two reasons, from two groups of minutes.

@@ -230,7 +230,7 @@ func (p *tab) nameless() (roles []string) {
 	p.t.Helper()
 	tree, err := chromedp.Call(p.within(), accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
 	require.NoError(p.t, err)
-	controls := map[string]bool{"button": true, "link": true, "textbox": true, "combobox": true, "checkbox": true, "spinbutton": true, "dialog": true, "progressbar": true, "DateTime": true, "toolbar": true, "navigation": false}
+	controls := map[string]bool{"button": true, "link": true, "textbox": true, "combobox": true, "checkbox": true, "spinbutton": true, "dialog": true, "progressbar": true, "DateTime": true}
 	seen := 0
 	for _, node := range tree.Nodes {
 		if node.Ignored || node.Role == nil || !controls[axText(node.Role)] {

@@ -40,6 +40,13 @@ func byKeyboard(b *bench, open func() *tab) {
 	to("#skip")
 	p.keys(kb.Enter)
 	p.until(`document.activeElement.id === "main"`)
+	to("[name=key]")
+	p.keys("salesloft:1" + kb.Enter)
+	p.says("#chips", "key: salesloft:1")
+	to("[data-key='chip key']")
+	p.keys(kb.Enter)
+	p.until(`document.querySelector("#chips").childElementCount === 0`)
+	require.False(b.t, eval[bool](p, `document.activeElement === document.body`), "the focus must not be lost with what had it")
 	to("#chart .bar")
 	p.keys(kb.ArrowLeft)
 	require.True(b.t, eval[bool](p, `document.activeElement.matches(".bar") && document.activeElement.nextElementSibling.matches(".bar")`))
@@ -59,7 +66,8 @@ func byKeyboard(b *bench, open func() *tab) {
 	p.until(`document.querySelectorAll("dialog").length === 1`)
 	p.keys(kb.Escape)
 	p.gone("dialog")
-	p.until(`document.activeElement !== document.body`)
+	p.until(shownRows + ` === 1`)
+	require.False(b.t, eval[bool](p, `document.activeElement === document.body`))
 	require.Equal(b.t, map[string]int{"salesloft:1": 1}, b.sent())
 }
 

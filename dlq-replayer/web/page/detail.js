@@ -3,7 +3,7 @@ import { colour } from "./chart.js";
 import { ask, open } from "./dialog.js";
 import { badge, button, el, show } from "./dom.js";
 import { get, letterPath } from "./api.js";
-import { age, bytes, count, time } from "./format.js";
+import { age, bytes, count, order, time } from "./format.js";
 import { current, go, write } from "./route.js";
 import * as value from "./value.js";
 
@@ -51,7 +51,7 @@ function whole(letter, opened) {
     el("p", { class: "key mono" }, letter.key || "(no key)"),
     el("p", { class: "cause" }, el("span", { class: `dot ${colour(letter.reason)}` }), el("strong", {}, letter.reason), letter.message && `: ${letter.message}`),
     letter.flaw && el("p", { class: "banner" }, el("strong", {}, "It can never be replayed: "), letter.flaw, "."),
-    el("div", { class: "actions", role: "toolbar", "aria-label": "What to do with this letter" }, actions(letter)),
+    el("div", { class: "actions", role: "group", "aria-label": "What to do with this letter" }, actions(letter)),
     section("Value", values(letter, opened)),
     (letter.warehouse || letter.warehouse_error) && section("Beside what ClickHouse holds for the key", warehouse(letter)),
     section("What happened", timeline(letter)),
@@ -97,9 +97,9 @@ function timeline(letter) {
   const decided = (one) => [one.at, one.decision, el("strong", {}, deeds[one.decision] ?? `A decision that cannot be read: ${one.decision}`), one.patched && " with a patch", one.by && ` by ${one.by}`, one.from && ` from ${one.from}`, one.why && `: ${one.why}`,
     one.replay_id && el("span", { class: "muted mono small" }, ` run ${one.replay_id}`)];
   const events = [...failures.map(failed), ...(letter.decisions ?? []).map(decided)];
-  const first = failures.map((one) => one.last_failure).sort()[0];
-  if (letter.first_failure && letter.first_failure < first) events.push([letter.first_failure, "failed", el("strong", {}, "First failed"), el("span", { class: "muted" }, " that letter is not there any more")]);
-  events.sort((a, b) => new Date(a[0]) - new Date(b[0]));
+  const first = failures.map((one) => one.last_failure).sort(order)[0];
+  if (letter.first_failure && order(letter.first_failure, first) < 0) events.push([letter.first_failure, "failed", el("strong", {}, "First failed"), el("span", { class: "muted" }, " that letter is not there any more")]);
+  events.sort((a, b) => order(a[0], b[0]));
   return el("ol", { class: "timeline" }, events.map(([at, kind, ...content]) => el("li", { class: kind }, time(at), el("span", {}, content.flat().filter(Boolean)))));
 }
 

@@ -14,6 +14,9 @@ export const letters = (n) => `${count(n)} ${n === 1 ? "letter" : "letters"}`;
 
 const zero = (text) => !text || text.startsWith("0001-");
 
+// order compares two times. Their texts will not do: they have as many digits as it takes.
+export const order = (a, b) => new Date(a) - new Date(b);
+
 export const moment = (text) => (zero(text) ? "" : full.format(new Date(text)).replace(",", ""));
 
 // short leaves out the day of what happened today.

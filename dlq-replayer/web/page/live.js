@@ -1,15 +1,15 @@
 // The server's events: runs as they go on, and that letters have come or were dealt with.
 import { byId, show } from "./dom.js";
 
-// start listens. take is a run's listener; changed is called when letters changed or may have; ended when the session has.
-export function start({ take, changed, ended, check }) {
+const again = 5000; // milliseconds until a connection that was refused is tried again
+
+let lost = false; // there was no connection when last heard of
+
+// start listens. take is a run's listener; changed is called when letters changed or may have; ended when the session has;
+// check when the connection is lost, as the session may be over.
+export function start(listeners) {
+  const { take, changed, ended, check } = listeners;
   const source = new EventSource("/api/events");
-  const line = byId("connection");
-  let lost = false;
-  const say = (text) => {
-    line.hidden = text === "";
-    show(line, text);
-  };
   source.addEventListener("run", (event) => take(JSON.parse(event.data)));
   source.addEventListener("letters", () => changed());
   source.addEventListener("signed-out", () => {
@@ -22,9 +22,15 @@ export function start({ take, changed, ended, check }) {
     lost = false;
   });
   source.addEventListener("error", () => {
-    if (!lost) check(); // the session may be over
+    if (!lost) check();
     lost = true;
     say("The desk does not answer at the moment: what you see may be out of date. Trying again …");
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => start({ take, changed, ended, check }), 5000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => start(listeners), again); // else the browser tries
   });
+}
+
+function say(text) {
+  const line = byId("connection");
+  line.hidden = text === "";
+  show(line, text);
 }

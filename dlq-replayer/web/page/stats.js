@@ -1,6 +1,6 @@
 // How many letters there are in each state, and which consumers have stopped.
 import { badge, byId, el, show } from "./dom.js";
-import { age, count, time } from "./format.js";
+import { age, count, order, time } from "./format.js";
 import { current, filterBy } from "./route.js";
 
 const tiles = [
@@ -23,7 +23,7 @@ export function draw(stats) {
 
 function tile([state, name, meaning], stats) {
   const chosen = current().filter.state ?? ["open"];
-  const oldest = stats.topics.map((topic) => topic.oldest_open).filter((at) => at && !at.startsWith("0001-")).sort()[0];
+  const oldest = stats.topics.map((topic) => topic.oldest_open).filter((at) => at && !at.startsWith("0001-")).sort(order)[0];
   return el(
     "button", {
       type: "button", class: `tile ${state}`, "aria-pressed": String(chosen.includes(state)), "data-key": state, "data-state": state,

@@ -1,7 +1,7 @@
 // The table of letters: a page of it, which rows are chosen, and what is new since it was read.
 import { badge, byId, el, show } from "./dom.js";
 import { colour } from "./chart.js";
-import { letters, short, time, count } from "./format.js";
+import { count, letters, order, short, time } from "./format.js";
 import { current, go, write } from "./route.js";
 
 let page = null; // what was read last: {letters, next, total, partial}
@@ -54,7 +54,8 @@ export function update(answer, stats) {
   const now = new Map(answer.letters.map((one) => [one.id, one]));
   const shown = new Set(page.letters.map((one) => one.id));
   const first = answer.letters.findIndex((one) => shown.has(one.id));
-  const fresh = current().cursor === "" && current().order === "newest" ? (first < 0 ? answer.letters.length : first) : 0;
+  const newer = (one, i) => !shown.has(one.id) && (first < 0 ? order(one.last_failure, page.letters[0].last_failure) > 0 : i < first);
+  const fresh = current().cursor === "" && current().order === "newest" ? answer.letters.filter(newer).length : 0;
   if (fresh < answer.letters.length || !answer.next) {
     gone = new Set(page.letters.filter((one) => !now.has(one.id) && !pushedOut(one, answer)).map((one) => one.id));
   }
@@ -77,7 +78,7 @@ export function onReload(listener) {
 // pushedOut tells whether a row is not in the answer because newer ones took its place.
 function pushedOut(one, answer) {
   const last = answer.letters.at(-1);
-  return Boolean(answer.next) && last !== undefined && (current().order === "newest" ? one.last_failure <= last.last_failure : one.last_failure >= last.last_failure);
+  return Boolean(answer.next) && last !== undefined && order(one.last_failure, last.last_failure) * (current().order === "newest" ? 1 : -1) <= 0;
 }
 
 const columns = [["When", "when"], ["Reason", "reason"], ["Key and message", "what"], ["Letter", "id"], ["Group", "group"], ["Replays", "number replays"], ["State", "state"]];
@@ -104,7 +105,7 @@ function row(one) {
     event.target.checked ? chosen.set(one.id, one) : chosen.delete(one.id);
     refresh();
   } });
-  const stand = () => (gone.has(one.id) ? badge("changed", "quiet") : badge(one.state, one.state));
+  const stand = () => (gone.has(one.id) ? el("span", { class: "badge quiet", title: "It does not match the filter any more: somebody has dealt with it" }, "changed") : badge(one.state, one.state));
   const open = (event) => {
     if (event.target.closest("a, input, label, button") || String(getSelection()) !== "") return;
     event.currentTarget.querySelector("a").click();

@@ -2,7 +2,7 @@
 import { get, post } from "./api.js";
 import { ask } from "./dialog.js";
 import { announce, badge, button, byId, el, show } from "./dom.js";
-import { age, count, letters } from "./format.js";
+import { age, count, letters, order } from "./format.js";
 
 const runs = new Map(); // by ID
 const watchers = new Set(); // functions that are called with each run that changed
@@ -16,12 +16,12 @@ export function start(acts) {
 }
 
 // all returns the runs, newest first.
-export const all = () => [...runs.values()].sort((a, b) => (a.started_at < b.started_at ? 1 : -1));
+export const all = () => [...runs.values()].sort((a, b) => order(b.started_at, a.started_at));
 
 // take is called with each run that the server sends.
 export function take(run) {
   const before = runs.get(run.run_id);
-  if (before && before.updated_at > run.updated_at) return;
+  if (before && order(before.updated_at, run.updated_at) > 0) return;
   runs.set(run.run_id, run);
   if (run.status !== "running") stopping.delete(run.run_id);
   if (before?.status === "running" && run.status !== "running") announce(`${words[run.action] ?? run.action}: ${run.status}. ${figures(run)}`);
