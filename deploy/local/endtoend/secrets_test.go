@@ -43,7 +43,8 @@ func TestNoSecretLeaves(t *testing.T) {
 		{stack.ForecastProducer, "--help"}, {stack.PeopleProducer, "--help"},
 		{stack.ForecastProducer, "--once", "--clari-api-key=another-key-that-is-wrong"},
 		{stack.PeopleProducer, "--once", "--salesloft-client-secret=another-secret-that-is-wrong", "--salesloft-refresh-token=another-token-that-is-wrong"},
-		{"dlq-replayer", "list", "--json"},
+		{"dlq-replayer", "list", "--json"}, {"dlq-replayer", "serve", "--help"},
+		{"dlq-replayer", "serve", "--operator-token=too-short", "--addr=" + cfg.Addrs.DeskPage},
 	} {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, args[0]), args[1:]...)
 		cmd.Env = append(cfg.Environment(), "HTTP_ADDR=")
@@ -55,6 +56,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	for name, addr := range map[string]string{
 		stack.ForecastProducer: cfg.Addrs.ForecastProducer, stack.PeopleProducer: cfg.Addrs.PeopleProducer,
 		stack.ForecastConsumer: cfg.Addrs.ForecastConsumer, stack.PeopleConsumer: cfg.Addrs.PeopleConsumer,
+		stack.DLQDesk: cfg.Addrs.DLQDesk,
 	} {
 		for _, path := range []string{"/metrics", "/health", "/readyz", "/healthz"} {
 			body, header := fetch(t, "http://"+addr+path)
@@ -81,7 +83,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	body, _ := fetch(t, "http://"+cfg.Addrs.Salesloft+"/_sim/tokens")
 	require.NoError(t, json.Unmarshal(body, &issued))
 	require.GreaterOrEqual(t, len(issued.Tokens), 4, "two pairs at least")
-	wrong := []string{"another-key-that-is-wrong", "another-secret-that-is-wrong", "another-token-that-is-wrong"}
+	wrong := []string{"another-key-that-is-wrong", "another-secret-that-is-wrong", "another-token-that-is-wrong", "too-short"}
 	for _, secret := range append(append(cfg.Secrets(), issued.Tokens...), wrong...) {
 		require.Greater(t, len(secret), 8)
 		for where, text := range read {

@@ -281,12 +281,17 @@ func (r *run) found(what string, f verify.Finding) int {
 // patch replays what one patch mends, as an operator would.
 func (r *run) patch(ctx context.Context) error {
 	for _, topic := range plan.Topics() {
-		_, err := r.world.Replay(ctx, plan.Patch(topic), "replay", "--topic="+topic, "--reason="+wire.ReasonValidation, "--patch=-", "--why=fault run", "--yes")
+		_, err := r.world.Replay(ctx, plan.Patch(topic), order("repair", topic, wire.ReasonValidation, "--patch=-")...)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// order is a command of the replayer. It does not wait until whom the nemesis has killed is given up for dead.
+func order(command, topic, class string, more ...string) []string {
+	return append([]string{command, "--topic=" + topic, "--class=" + class, "--reason=fault run", "--yes", "--take-over", "--stop-at-failed-share=1"}, more...)
 }
 
 // tell says how far the run is.
@@ -333,17 +338,12 @@ func (r *run) repair(ctx context.Context) error {
 		}
 	}
 	for _, topic := range plan.Topics() {
-		for _, order := range []struct{ stdin, reason, patch string }{
-			{plan.Patch(topic), wire.ReasonValidation, "--patch=-"},
-			{"", wire.ReasonUnknownSchema, ""},
-		} {
-			args := []string{"replay", "--topic=" + topic, "--reason=" + order.reason, "--why=fault run", "--yes"}
-			if order.patch != "" {
-				args = append(args, order.patch)
-			}
-			if _, err := r.world.Replayer(ctx, order.stdin, args...); err != nil {
-				return err
-			}
+		_, err := r.world.Replayer(ctx, plan.Patch(topic), order("repair", topic, wire.ReasonValidation, "--patch=-")...)
+		if err == nil {
+			_, err = r.world.Replayer(ctx, "", order("replay", topic, wire.ReasonUnknownSchema)...)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return r.drain(ctx)

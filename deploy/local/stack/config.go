@@ -24,6 +24,8 @@ type Addrs struct {
 	PeopleProducer   string `name:"people-producer-addr" env:"PEOPLE_PRODUCER_ADDR" default:"127.0.0.1:8102" help:"Health and metrics of people-producer." group:"Addresses"`
 	ForecastConsumer string `name:"forecast-consumer-addr" env:"FORECAST_CONSUMER_ADDR" default:"127.0.0.1:8103" help:"Health and metrics of forecast-consumer." group:"Addresses"`
 	PeopleConsumer   string `name:"people-consumer-addr" env:"PEOPLE_CONSUMER_ADDR" default:"127.0.0.1:8104" help:"Health and metrics of people-consumer." group:"Addresses"`
+	DLQDesk          string `name:"dlq-desk-addr" env:"DLQ_DESK_ADDR" default:"127.0.0.1:8106" help:"Health and metrics of the dead-letter desk." group:"Addresses"`
+	DeskPage         string `name:"desk-addr" env:"DESK_ADDR" default:"127.0.0.1:8105" help:"Page of the dead-letter desk." group:"Addresses"`
 	Webhooks         string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:"127.0.0.1:8112" help:"Webhook receiver of people-producer." group:"Addresses"`
 }
 
@@ -31,7 +33,7 @@ type Addrs struct {
 func (a *Addrs) fields() []*string {
 	return []*string{
 		&a.Broker, &a.Registry, &a.ClickHouse, &a.Clari, &a.Salesloft,
-		&a.ForecastProducer, &a.PeopleProducer, &a.ForecastConsumer, &a.PeopleConsumer, &a.Webhooks,
+		&a.ForecastProducer, &a.PeopleProducer, &a.ForecastConsumer, &a.PeopleConsumer, &a.Webhooks, &a.DLQDesk, &a.DeskPage,
 	}
 }
 
@@ -108,6 +110,8 @@ const (
 	clientSecret    = "local-salesloft-secret"
 	refreshToken    = "local-salesloft-refresh"
 	webhookSecret   = "local-webhook-secret" //nolint:gosec // it opens nothing else
+	operatorToken   = "local-desk-operator"
+	viewerToken     = "local-desk-viewer-only"
 	keeperKey       = "bG9jYWwtc3RhdGUta2VlcGVyLW9ubHktZm9yLWhlcmU="
 	localDatabase   = "revenue"
 	webhookCallback = "/webhooks/salesloft"
@@ -135,6 +139,9 @@ func (c Config) Environment() []string {
 		"SALESLOFT_WEBHOOK_CALLBACK_URL=" + c.WebhookURL(),
 		"WEBHOOK_ADDR=" + c.Addrs.Webhooks,
 		"POLL_INTERVAL=10s",
+		"DESK_ADDR=" + c.Addrs.DeskPage,
+		"DESK_OPERATOR_TOKEN=" + operatorToken,
+		"DESK_VIEWER_TOKEN=" + viewerToken,
 	}
 	if c.LogLevel != "" {
 		env = append(env, "LOG_LEVEL="+c.LogLevel)
@@ -175,7 +182,13 @@ func (c Config) WebhookURL() string { return "http://" + c.Addrs.Webhooks + webh
 // WebhookSecret signs them.
 func (c Config) WebhookSecret() string { return webhookSecret }
 
+// DeskURL is the page of the dead-letter desk.
+func (c Config) DeskURL() string { return "http://" + c.Addrs.DeskPage }
+
+// DeskToken signs an operator in to the desk.
+func (c Config) DeskToken() string { return operatorToken }
+
 // Secrets are all that the programs are given to keep to themselves.
 func (c Config) Secrets() []string {
-	return []string{clariKey, clientSecret, refreshToken, webhookSecret, keeperKey}
+	return []string{clariKey, clientSecret, refreshToken, webhookSecret, keeperKey, operatorToken, viewerToken}
 }

@@ -33,13 +33,14 @@ const (
 	PeopleProducer   = "people-producer"
 	ForecastConsumer = "forecast-consumer"
 	PeopleConsumer   = "people-consumer"
+	DLQDesk          = "dlq-desk"
 )
 
 // Surroundings are what revstream needs around it; they start first.
 var Surroundings = []string{Broker, Registry, ClickHouse, Clari, Salesloft}
 
 // Services are revstream's own.
-var Services = []string{ForecastConsumer, PeopleConsumer, ForecastProducer, PeopleProducer}
+var Services = []string{ForecastConsumer, PeopleConsumer, ForecastProducer, PeopleProducer, DLQDesk}
 
 // part is a program that runs for as long as the stack does.
 type part struct {
@@ -95,6 +96,10 @@ func (s *Stack) part(name string) (part, error) {
 		return s.service(name, "forecast-consumer-addr", a.ForecastConsumer), nil
 	case PeopleConsumer:
 		return s.service(name, "people-consumer-addr", a.PeopleConsumer), nil
+	case DLQDesk:
+		p := s.service(name, "dlq-desk-addr", a.DLQDesk)
+		p.args = []string{"dlq-replayer", "serve"}
+		return p, nil
 	}
 	return part{}, fmt.Errorf("there is no part %q in the stack", name)
 }

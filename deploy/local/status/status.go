@@ -76,6 +76,7 @@ type Letters struct {
 // groups of the consumers, by their topics.
 var groups = map[string]string{
 	schemas.ForecastTopic: "revstream-forecast", schemas.PeopleTopic: "revstream-people", schemas.ExportRunsTopic: "revstream-export-runs",
+	schemas.DLQDecisionsTopic: "revstream-dlq-audit",
 }
 
 // Collect asks every part of a stack. An error says what could not be asked; the

@@ -171,7 +171,7 @@ func (t *Tour) replay(ctx context.Context) (string, error) {
 		return "", err
 	}
 	invalid := letters[1].ID
-	if _, err := t.stack.Run(ctx, repair, "dlq-replayer", "replay", invalid, "--patch=-"); err != nil {
+	if _, err := t.stack.Run(ctx, repair, "dlq-replayer", "repair", invalid, "--patch=-"); err != nil {
 		return "", err
 	}
 	before := t.counts["forecast"]
@@ -181,7 +181,7 @@ func (t *Tour) replay(ctx context.Context) (string, error) {
 	if err := equal("records on the topic after a dry run", t.counts["forecast"].Published, before.Published); err != nil {
 		return "", err
 	}
-	if _, err := t.stack.Run(ctx, repair, "dlq-replayer", "replay", invalid, "--patch=-", "--why=mixed-up dates", "--yes"); err != nil {
+	if _, err := t.stack.Run(ctx, repair, "dlq-replayer", "repair", invalid, "--patch=-", "--reason=mixed-up dates", "--yes"); err != nil {
 		return "", err
 	}
 	if err := t.settle(ctx); err != nil {
@@ -191,8 +191,13 @@ func (t *Tour) replay(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	audited, err := t.query(ctx, "SELECT what, patched FROM dlq_audit FINAL WHERE why = 'mixed-up dates' AND run_id != '' AND topic IS NOT NULL")
+	if err != nil {
+		return "", err
+	}
 	after := t.counts["forecast"]
-	return fmt.Sprintf("dry run wrote nothing; the replay brought %s of user_id=imported into ClickHouse", answer), errors.Join(
+	return fmt.Sprintf("dry run wrote nothing; the replay brought %s of user_id=imported into ClickHouse, and the audit says why", answer), errors.Join(
+		equal("rows of the audit", audited, "replayed\ttrue"),
 		equal("value of the replayed event", answer, "1250000.5"),
 		equal("events", after.Unique-before.Unique, 1), equal("dead letters", after.DeadLetters, before.DeadLetters))
 }

@@ -76,8 +76,8 @@ func (c *upCommand) run(ctx context.Context, _ *daemon.Runtime) error {
 	if len(started) == 0 {
 		fmt.Fprintln(os.Stdout, "everything runs already")
 	}
-	fmt.Fprintf(os.Stdout, "\nhealthy. ClickHouse: http://%s  Kafka: %s  logs: %s/logs\n`make status` shows what flows, `make down` stops it.\n",
-		c.ClickHouse, c.Broker, s.Config().Dir)
+	fmt.Fprintf(os.Stdout, "\nhealthy. ClickHouse: http://%s  Kafka: %s  logs: %s/logs\nDead letters: %s (token: %s)\n`make status` shows what flows, `make down` stops it.\n",
+		c.ClickHouse, c.Broker, s.Config().Dir, s.Config().DeskURL(), s.Config().DeskToken())
 	return nil
 }
 

@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/consumers"
 	"github.com/revstream/revstream/consumers/migrations"
@@ -165,19 +167,24 @@ func (w *world) drained() verify.Committed {
 // replay puts letters of a reason back; with a patch if one is given.
 func (w *world) replay(topic, reason, patch string) {
 	w.t.Helper()
-	order := desk.Order{Selection: desk.Selection{Topics: []string{topic}, Reasons: []string{reason}}}
+	order := desk.Order{Action: desk.Replay, Selection: desk.Selection{Topics: []string{topic}, Reasons: []string{reason}}, Why: "test", StopShare: 1}
 	if patch != "" {
-		parsed, err := payload.ParsePatch([]byte(patch))
-		require.NoError(w.t, err)
-		reader := payload.NewReader(w.registry)
-		order.Patch = func(ctx context.Context, letter deadletter.Letter) ([]byte, string, error) {
-			return reader.Apply(ctx, parsed, letter)
-		}
+		order.Action, order.Change = desk.Repair, &desk.Change{Patch: json.RawMessage(patch)}
 	}
-	report, err := desk.New(pipelinetest.Client(w.t, w.cluster, desk.Options()...), pipelinetest.Logger(w.t)).Replay(w.t.Context(), order)
+	d := desk.New(desk.Config{Changer: changer{payload.NewReader(w.registry)}}, pipelinetest.Logger(w.t), pipelinetest.Client(w.t, w.cluster),
+		func() (*kgo.Client, error) { return pipelinetest.Client(w.t, w.cluster, desk.Options()...), nil })
+	defer d.Close()
+	report, err := d.Run(w.t.Context(), order, nil)
 	require.NoError(w.t, err)
-	require.NoError(w.t, report.Shortfall())
-	require.NotZero(w.t, report.Replayed)
+	require.Zero(w.t, report.Skipped.Letters+report.Failed.Letters+report.Parked)
+	require.NotZero(w.t, report.Done)
+}
+
+// changer is a reader of values as the desk has it.
+type changer struct{ reader *payload.Reader }
+
+func (c changer) Change(ctx context.Context, change desk.Change, letter deadletter.Letter) (deadletter.Letter, string, error) {
+	return c.reader.Repair(ctx, change.Patch, change.Headers, letter)
 }
 
 func (w *world) warehouse(repaired bool) verify.Rows {
