@@ -90,7 +90,7 @@ $(APICURIO): deploy/local/registry/pom.xml | $(KAFKA)
 
 # The packages whose tests talk to a broker or to a registry, one test at a time: they share both.
 ON_KAFKA := pipeline/consume pipeline/deadletter pipeline/snapshot producers/backfill producers/check producers/cmd/provision producers/forecast \
-  producers/people producers/publish producers/state consumers/service dlq-replayer/desk dlq-replayer/cmd/dlq-replayer
+  producers/people producers/publish producers/state consumers/audit consumers/service dlq-replayer/desk dlq-replayer/cmd/dlq-replayer
 
 .PHONY: test-kafka
 test-kafka: build $(KAFKA) $(APICURIO) ## Run the integration and end-to-end tests on Apache Kafka and Apicurio Registry
@@ -99,6 +99,13 @@ test-kafka: build $(KAFKA) $(APICURIO) ## Run the integration and end-to-end tes
 	  $(BIN)/revstream-local registry --addr= --data-dir=build/registry/test -- \
 	  go test -count=1 -p 1 -parallel 1 -timeout=15m $(addprefix ./,$(ON_KAFKA))
 	go test -count=1 -parallel 1 -timeout=15m ./deploy/local/endtoend -servers
+
+CHROME ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+.PHONY: test-browser
+test-browser: deps ## Use the dead letters' page in headless Chromium, as people do (CHROME=)
+	@[ -n "$(CHROME)" ] || { echo "chromium is missing: the page's tests use it (Debian and Ubuntu: apt-get install chromium), or say where it is with CHROME=." >&2; exit 1; }
+	CHROME="$(CHROME)" go test $(RACE) -count=1 -tags=browser -timeout=10m -run '^TestPage' ./dlq-replayer/web
 
 # The runs of the checker. SEED repeats one; SECONDS is how long faults come for.
 SEED    ?= 0
