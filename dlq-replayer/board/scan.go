@@ -18,10 +18,13 @@ import (
 )
 
 const (
-	scanFor  = 5 * time.Second
-	scanStep = 2000 // letters that are read at once
-	scanGap  = 500  // offsets between two letters that are read over rather than asked for anew
-	maxScans = 2    // at once
+	scanFor = 5 * time.Second
+	// Letters that are looked for at once: few at first, for the page to come soon, then more, as letters of one time may be
+	// scattered over the topic, which is then read for each step.
+	scanStep = 2000
+	maxStep  = 64_000
+	scanGap  = 500 // offsets between two letters that are read over rather than asked for anew
+	maxScans = 2   // at once
 
 	deadLetterSuffix = deadletter.Suffix
 )
@@ -47,9 +50,10 @@ func (b *Board) scan(ctx context.Context, s desk.Selection, oldest bool, after *
 	}
 	limited, cancel := context.WithTimeout(ctx, b.cfg.ScanFor)
 	defer cancel()
-	for last = after; ; {
-		rows, marks := b.candidates(s, oldest, last)
-		found, err := b.match(limited, rows, matches)
+	last = after
+	for step := scanStep; ; step = min(4*step, maxStep) {
+		marks := b.candidates(s, oldest, last, step)
+		found, err := b.match(limited, marks, matches)
 		switch {
 		case ctx.Err() != nil:
 			return false, last, ctx.Err()
@@ -58,13 +62,16 @@ func (b *Board) scan(ctx context.Context, s desk.Selection, oldest bool, after *
 		case err != nil:
 			return false, last, err
 		}
-		for i, row := range rows {
+		for i := range marks {
 			last = &marks[i]
-			if found[row.ID] && !each(row) {
+			if !found[last.id] {
+				continue
+			}
+			if row, err := b.Find(last.id); err == nil && !each(row) { // else it has expired meanwhile
 				return false, last, nil
 			}
 		}
-		if len(rows) < scanStep {
+		if len(marks) < step {
 			return true, last, nil
 		}
 	}
@@ -90,25 +97,25 @@ func (b *Board) content(s desk.Selection) (func(context.Context, *kgo.Record) (b
 }
 
 // candidates are the next letters that match by what is in memory.
-func (b *Board) candidates(s desk.Selection, oldest bool, after *mark) (rows []Row, marks []mark) {
+func (b *Board) candidates(s desk.Selection, oldest bool, after *mark, most int) (marks []mark) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	matches := b.pic.matcher(s)
 	b.pic.each(oldest, after, func(r ref) bool {
 		if matches(r) {
-			rows, marks = append(rows, b.pic.row(r)), append(marks, b.pic.mark(r))
+			marks = append(marks, b.pic.mark(r))
 		}
-		return len(rows) < scanStep
+		return len(marks) < most
 	})
-	return rows, marks
+	return marks
 }
 
 // match reads letters, and says which of them match.
-func (b *Board) match(ctx context.Context, rows []Row, matches func(context.Context, *kgo.Record) (bool, error)) (map[desk.ID]bool, error) {
-	wanted := make(map[desk.ID]bool, len(rows))
-	sorted := make([]desk.ID, len(rows))
-	for i, row := range rows {
-		sorted[i], wanted[row.ID] = row.ID, true
+func (b *Board) match(ctx context.Context, marks []mark, matches func(context.Context, *kgo.Record) (bool, error)) (map[desk.ID]bool, error) {
+	wanted := make(map[desk.ID]bool, len(marks))
+	sorted := make([]desk.ID, len(marks))
+	for i, m := range marks {
+		sorted[i], wanted[m.id] = m.id, true
 	}
 	slices.SortFunc(sorted, func(a, b desk.ID) int {
 		if (mark{id: a}).before(mark{id: b}) {
