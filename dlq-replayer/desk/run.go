@@ -170,7 +170,7 @@ func (d *Desk) carryOut(ctx context.Context, s *session, w *work, record deadlet
 func (r *run) finish(ctx context.Context, source func(context.Context, chan<- chunk) error) (Report, error) {
 	ctx = resilience.WithCorrelationID(ctx, r.record.ID)
 	logger := r.desk.logger
-	logger.InfoContext(ctx, "run started", "action", r.record.Action)
+	logger.DebugContext(ctx, "run started", "action", r.record.Action)
 	r.record.Status, r.record.Note = deadletter.Running, ""
 	err := r.beat(ctx)
 	if err == nil {
@@ -199,7 +199,7 @@ func (r *run) finish(ctx context.Context, source func(context.Context, chan<- ch
 	r.report.Status, r.report.Note = status, r.record.Note
 	r.desk.settle(ctx)
 	r.tell()
-	logger.InfoContext(ctx, "run ended", "status", status, "done", r.report.Done, "parked", r.report.Parked, "skipped", r.report.Skipped.Letters,
+	logger.DebugContext(ctx, "run ended", "status", status, "done", r.report.Done, "parked", r.report.Parked, "skipped", r.report.Skipped.Letters,
 		"failed", r.report.Failed.Letters, "seconds", r.report.Elapsed.Seconds())
 	return r.report, r.ended(err)
 }

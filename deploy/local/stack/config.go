@@ -111,7 +111,7 @@ const (
 	refreshToken    = "local-salesloft-refresh"
 	webhookSecret   = "local-webhook-secret" //nolint:gosec // it opens nothing else
 	operatorToken   = "local-desk-operator"
-	viewerToken     = "local-desk-viewer-only"
+	viewerToken     = "local-desk-viewer-only" //nolint:gosec // it opens nothing else
 	keeperKey       = "bG9jYWwtc3RhdGUta2VlcGVyLW9ubHktZm9yLWhlcmU="
 	localDatabase   = "revenue"
 	webhookCallback = "/webhooks/salesloft"

@@ -201,7 +201,7 @@ func TestShow(t *testing.T) {
 	// What cannot be decoded may hold a name at any byte.
 	text, err = b.run(t, "show", id(1).String())
 	require.NoError(t, err)
-	require.Contains(t, text, "cannot be decoded: corrupt_value")
+	require.Contains(t, text, "cannot be decoded, from byte 142 on: corrupt_value")
 	require.Contains(t, text, fmt.Sprintf("00000000  % x ", binary.BigEndian.AppendUint32([]byte{0}, uint32(b.schema))))
 	require.Contains(t, text, "--reveal --reason=TEXT shows them")
 	require.NotContains(t, text, "Zeb")

@@ -178,7 +178,11 @@ func (s *detail) printValue(text *bytes.Buffer) {
 		text.WriteByte('\n')
 		return
 	}
-	fmt.Fprintf(text, "\nValue (%d bytes) cannot be decoded: %s\n%s", s.Bytes, printable(s.Undecodable), s.value.Dump())
+	where := ""
+	if s.UndecodableAt != nil {
+		where = fmt.Sprintf(", from byte %d on", *s.UndecodableAt)
+	}
+	fmt.Fprintf(text, "\nValue (%d bytes) cannot be decoded%s: %s\n%s", s.Bytes, where, printable(s.Undecodable), s.value.Dump())
 	if s.value.Hidden > 0 {
 		fmt.Fprintf(text, "%d more bytes may hold personal data: --reveal --reason=TEXT shows them\n", s.value.Hidden)
 	}
