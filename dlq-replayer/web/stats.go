@@ -84,16 +84,42 @@ func (st *stopped) get(ctx context.Context) ([]stoppedConsumer, error) {
 	return st.list, st.err
 }
 
-// letterGauge counts dead letters for Prometheus.
-type letterGauge struct{ board *board.Board }
+// gauges tell Prometheus what the page shows.
+type gauges struct {
+	board   *board.Board
+	stopped *stopped
+}
 
-var lettersDesc = prometheus.NewDesc("revstream_dlq_letters", "Dead letters by original topic and state.", []string{"topic", "state"}, nil)
+var (
+	lettersDesc = prometheus.NewDesc("revstream_dlq_letters", "Dead letters by original topic and state.", []string{"topic", "state"}, nil)
+	stoppedDesc = prometheus.NewDesc("revstream_dlq_stopped_partitions",
+		"Partitions at which the cap of poison has stopped their consumer, by group and topic.", []string{"group", "topic"}, nil)
+)
 
 // Describe implements prometheus.Collector.
-func (*letterGauge) Describe(descs chan<- *prometheus.Desc) { descs <- lettersDesc }
+func (*gauges) Describe(descs chan<- *prometheus.Desc) {
+	descs <- lettersDesc
+	descs <- stoppedDesc
+}
 
-// Collect implements prometheus.Collector. Until everything was read once there is nothing to tell.
-func (g *letterGauge) Collect(metrics chan<- prometheus.Metric) {
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(metrics chan<- prometheus.Metric) {
+	g.collectLetters(metrics)
+	list, err := g.stopped.get(context.Background()) //nolint:forbidigo // a scrape has no context; the asking has its timeout
+	if err != nil {
+		return // the check of the letters tells of a broker that is away
+	}
+	counts := map[[2]string]int{}
+	for _, c := range list {
+		counts[[2]string{c.Group, c.Topic}]++
+	}
+	for labels, partitions := range counts {
+		metrics <- prometheus.MustNewConstMetric(stoppedDesc, prometheus.GaugeValue, float64(partitions), labels[0], labels[1])
+	}
+}
+
+// collectLetters has nothing to tell until everything was read once.
+func (g *gauges) collectLetters(metrics chan<- prometheus.Metric) {
 	if !g.board.Ready() {
 		return
 	}

@@ -99,8 +99,8 @@ func New(cfg Config, logger *slog.Logger, deps Deps) (*Server, error) {
 			return nil, err
 		}
 	}
-	if err := deps.Registerer.Register(&letterGauge{s.board}); err != nil {
-		return nil, fmt.Errorf("registering the letters' metrics: %w", err)
+	if err := deps.Registerer.Register(&gauges{s.board, s.stopped}); err != nil {
+		return nil, fmt.Errorf("registering the page's metrics: %w", err)
 	}
 	var err error
 	s.handler, err = s.routes()
