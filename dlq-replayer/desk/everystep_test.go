@@ -103,12 +103,15 @@ func does(action Action, decision string) command {
 	return command{
 		like: action != Replay,
 		do: func(ctx context.Context, d *Desk) error {
-			_, err := d.Run(ctx, order(func(o *Order) {
+			report, err := d.Run(ctx, order(func(o *Order) {
 				o.Action, o.TakeOver = action, true
 				if action == Repair {
 					o.Change = &Change{Headers: map[string]string{"x": "y"}}
 				}
 			}), nil)
+			if ctx.Err() != nil && report.Failed.Letters > 0 {
+				return errors.New("the transaction in hand was not finished")
+			}
 			return err
 		},
 		check: func(t *testing.T, cluster *pipelinetest.Cluster, letters []consume.Poison) {

@@ -93,6 +93,16 @@ func TestAnImportPutsLettersBack(t *testing.T) {
 	require.Equal(t, 5, report.Skipped.Why["it was imported before"].Letters)
 	require.Len(t, pipelinetest.ReadAll(t, cluster, peopleDLQ), 9)
 
+	fresh, n := exported(7), 0 // of which five are there
+	report = must(t)(d.Import(t.Context(), order(), func() (deadletter.Letter, error) {
+		if n++; n == 1 { // another import of the same in the same process
+			require.Equal(t, 2, must(t)(d.Import(t.Context(), order(), exported(7))).Done)
+		}
+		return fresh()
+	}))
+	require.Zero(t, report.Done)
+	require.Len(t, pipelinetest.ReadAll(t, cluster, peopleDLQ), 11)
+
 	_, err := d.Import(t.Context(), order(), func() (deadletter.Letter, error) { return deadletter.Letter{}, io.ErrUnexpectedEOF })
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	foreign := func() (deadletter.Letter, error) { return deadletter.Letter{Topic: "elsewhere"}, nil }

@@ -292,6 +292,7 @@ func TestTheFirstLettersAreTakenAtALimit(t *testing.T) {
 	write(t, cluster, peopleLetters(20)...)
 	d := newDesk(t, cluster)
 	first := Selection{Limit: 7}
+	require.Equal(t, 1, Order{Selection: first, Concurrency: 8}.withDefaults().Concurrency, "no partition overtakes another")
 	want := keys(entries(t, d, first))
 	limited := func(o *Order) { o.Selection = first }
 	require.Equal(t, 7, must(t)(d.Plan(t.Context(), order(limited), nil)).Done)

@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -187,6 +188,31 @@ func TestARunLeavesWhatComesMeanwhile(t *testing.T) {
 	d := newDeskWith(t, cluster, Config{BatchLetters: 1, Changer: at(2, func() { write(t, cluster, poison(schemas.PeopleTopic, 9, "validation")) })})
 	require.Equal(t, 4, must(t)(d.Run(t.Context(), order(mended), nil)).Done)
 	require.Equal(t, []string{"key-9"}, keys(entries(t, d, Selection{})))
+
+	broken := newDeskWith(t, cluster, Config{BatchLetters: 1, Changer: changer(func(l deadletter.Letter) (deadletter.Letter, string, error) {
+		return l, "", errors.New("the registry is away")
+	})})
+	report, err := broken.Run(t.Context(), order(mended), nil)
+	require.ErrorContains(t, err, "the registry is away")
+	write(t, cluster, poison(schemas.PeopleTopic, 8, "validation"))
+	require.Equal(t, 1, must(t)(d.Resume(t.Context(), report.RunID, order(), nil)).Done)
+	require.Equal(t, []string{"key-8"}, keys(entries(t, d, Selection{})), "nor does a run that is resumed take it")
+}
+
+// TestWhatIsCommittedWhileAProcessTakesOver is known to it: the other may commit until it is fenced.
+func TestWhatIsCommittedWhileAProcessTakesOver(t *testing.T) {
+	t.Parallel()
+	cluster := pipelinetest.Kafka(t, 2, topics...)
+	letters := peopleLetters(6)
+	write(t, cluster, letters...)
+	first, second := newDesk(t, cluster), newDesk(t, cluster)
+	writer := second.writer
+	second.writer = func() (*kgo.Client, error) { // the decisions have been read, and nobody is fenced
+		require.Equal(t, 6, must(t)(first.Run(t.Context(), order(), nil)).Done)
+		return writer()
+	}
+	require.Zero(t, must(t)(second.Run(t.Context(), order(), nil)).Done)
+	requireEach(t, cluster, Replayed, letters)
 }
 
 // TestARunAtWorkIsNotResumed in the same process.
@@ -208,10 +234,11 @@ func TestARunAtWorkIsNotResumed(t *testing.T) {
 func TestALetterIsNotKeptByItsFetch(t *testing.T) {
 	t.Parallel()
 	fetched := []byte("key|value|header")
-	e := Entry{Letter: deadletter.Letter{Key: fetched[0:3], Value: fetched[4:9], Headers: []kgo.RecordHeader{{Key: "h", Value: fetched[10:]}, {Key: "nil"}}}}
-	e.detach()
+	e := Entry{State: Open, Letter: deadletter.Letter{Key: fetched[0:3], Value: fetched[4:9], Headers: []kgo.RecordHeader{{Key: "h", Value: fetched[10:]}, {Key: "nil"}}}}
+	it, err := (&reader{work: &work{order: order().withDefaults()}}).item(t.Context(), e)
+	require.NoError(t, err)
 	clear(fetched)
-	require.Equal(t, deadletter.Letter{Key: []byte("key"), Value: []byte("value"), Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("header")}, {Key: "nil"}}}, e.Letter)
+	require.Equal(t, deadletter.Letter{Key: []byte("key"), Value: []byte("value"), Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("header")}, {Key: "nil"}}}, it.entry.Letter)
 	tombstone := Entry{Letter: deadletter.Letter{Key: []byte("k")}}
 	tombstone.detach()
 	require.Nil(t, tombstone.Letter.Value)
