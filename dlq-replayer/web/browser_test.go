@@ -435,7 +435,6 @@ func stopping(b *bench, open func() *tab) {
 	p.says("dialog .run", "interrupted")
 	p.click("dialog [data-key=closer]")
 	require.Less(b.t, len(b.sent()), 30)
-	require.NoError(b.t, b.server.board.Refresh(b.t.Context()))
 
 	p.click("#nav-runs")
 	p.click("[data-key^='resume ']")

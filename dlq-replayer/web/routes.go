@@ -128,7 +128,7 @@ func (s *Server) admit(r *http.Request, route route) (*session, error) {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return nil, refuse(http.StatusForbidden, "the request comes from another site")
 	}
-	who := s.sessions.get(s.cookie(r, sessionCookie), !route.quiet)
+	who := s.sessions.get(s.cookie(r, sessionCookie), !route.quiet && r.Header.Get(quietHeader) == "")
 	switch {
 	case who == nil:
 		return nil, refuse(http.StatusUnauthorized, "nobody is signed in, or the session has ended: sign in again")
@@ -139,6 +139,9 @@ func (s *Server) admit(r *http.Request, route route) (*session, error) {
 	}
 	return who, nil
 }
+
+// quietHeader marks a request that the page makes because something has changed, and not because somebody is there.
+const quietHeader = "X-Desk-Quiet"
 
 var errNotOperator = refuse(http.StatusForbidden, "this needs an operator, and you are signed in as a viewer")
 

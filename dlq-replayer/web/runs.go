@@ -312,6 +312,12 @@ func (s *Server) resumeRun(w http.ResponseWriter, r *http.Request, who *session)
 	}
 	id := r.PathValue("id")
 	base, ok := s.board.RunByID(id)
+	if !ok { // its record may be newer than the picture
+		if err := s.board.Refresh(r.Context()); err != nil {
+			return err
+		}
+		base, ok = s.board.RunByID(id)
+	}
 	switch {
 	case !ok:
 		return desk.ErrUnknownRun

@@ -61,7 +61,7 @@ func newWarehouse(conn Warehouse) (*warehouse, error) {
 			return nil, fmt.Errorf("topic %s: %w", topic.Name, err)
 		}
 		// The tables' own columns, which are of no person.
-		personal["is_deleted"], personal["ingested_at"] = false, false
+		personal["version"], personal["is_deleted"], personal["ingested_at"] = false, false, false
 		// The newest version is shown even if it says that the entity was deleted, which FINAL would hide.
 		w.tables[topic.Name] = current{topic, fmt.Sprintf("SELECT * FROM %s_current WHERE %s = ? ORDER BY version DESC LIMIT 1",
 			topic.Table, strings.Join(topic.KeyColumns, " = ? AND ")), personal}
