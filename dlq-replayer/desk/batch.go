@@ -61,7 +61,7 @@ func (r *run) attempt(ctx context.Context, items []item, next map[string]int64) 
 	if err != nil {
 		return err
 	}
-	if err := transact(ctx, s.client, records, s.together); err != nil {
+	if err := commit(ctx, s.client, records, s.together); err != nil {
 		if !isRefusal(err) {
 			r.desk.lose(s, err)
 			for i := range items {

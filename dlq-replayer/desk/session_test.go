@@ -272,6 +272,21 @@ func TestMissingRightsAreNamed(t *testing.T) {
 	}
 }
 
+// TestRecordsThatOvertookEachOtherAreSentAgain: after a lost connection the broker may see the second request first.
+func TestRecordsThatOvertookEachOtherAreSentAgain(t *testing.T) {
+	t.Parallel()
+	pipelinetest.NeedKfake(t)
+	for _, topic := range []string{schemas.PeopleTopic, schemas.DLQDecisionsTopic} {
+		cluster := pipelinetest.Kafka(t, 2, topics...)
+		letters := peopleLetters(6)
+		write(t, cluster, letters...)
+		faults := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: kerr.OutOfOrderSequenceNumber})
+		must(t)(newDesk(t, cluster).Run(t.Context(), order(), nil))
+		require.EqualValues(t, 1, faults.Hits())
+		requireEach(t, cluster, Replayed, letters)
+	}
+}
+
 // TestWhoSeesPersonalDataIsWrittenDown, while a run is at work too, and decides nothing about the letter.
 func TestWhoSeesPersonalDataIsWrittenDown(t *testing.T) {
 	t.Parallel()

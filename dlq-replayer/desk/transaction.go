@@ -58,6 +58,16 @@ func (e *refusedError) Error() string { return "the topic does not take the reco
 
 func (e *refusedError) Unwrap() error { return e.err }
 
+// commit is transact, once more if the broker got the records of a connection that was lost after those of the next one:
+// nothing of that transaction stays, and the client has taken a new epoch, which it cannot if it was fenced.
+func commit(ctx context.Context, client *kgo.Client, records []*kgo.Record, together int) error {
+	err := transact(ctx, client, records, together)
+	if errors.Is(err, kerr.OutOfOrderSequenceNumber) {
+		return transact(ctx, client, records, together)
+	}
+	return err
+}
+
 // transact writes records, all of them or none. A transaction in hand is finished even if ctx ends, under its own
 // deadlines. An error other than a *refusedError leaves the client unfit for another.
 func transact(ctx context.Context, client *kgo.Client, records []*kgo.Record, together int) error {
@@ -119,6 +129,7 @@ type answer struct {
 func sendTogether(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
 	answers := make(chan answer, len(records))
 	for _, rec := range records {
+		rec.Context = nil // one that is sent again has that of the time before
 		client.Produce(ctx, rec, func(rec *kgo.Record, err error) { answers <- answer{rec.Topic, err} })
 	}
 	if err := client.Flush(ctx); err != nil {
