@@ -282,7 +282,7 @@ func TestRecordsThatOvertookEachOtherAreSentAgain(t *testing.T) {
 		write(t, cluster, letters...)
 		faults := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: kerr.OutOfOrderSequenceNumber})
 		must(t)(newDesk(t, cluster).Run(t.Context(), order(), nil))
-		require.EqualValues(t, 1, faults.Hits())
+		require.Equal(t, 1, faults.Hits())
 		requireEach(t, cluster, Replayed, letters)
 	}
 }

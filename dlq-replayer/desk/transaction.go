@@ -129,7 +129,7 @@ type answer struct {
 func sendTogether(ctx context.Context, client *kgo.Client, records []*kgo.Record) error {
 	answers := make(chan answer, len(records))
 	for _, rec := range records {
-		rec.Context = nil // one that is sent again has that of the time before
+		rec.Context = nil //nolint:fatcontext // one that is sent again has that of the time before
 		client.Produce(ctx, rec, func(rec *kgo.Record, err error) { answers <- answer{rec.Topic, err} })
 	}
 	if err := client.Flush(ctx); err != nil {
