@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -238,4 +240,34 @@ func TestALeaderThatDoesNotShowEverythingYet(t *testing.T) {
 		return resp, nil, true
 	})
 	require.Equal(t, []string{"1", "2", "3"}, read(t, c))
+}
+
+// TestALargeAbortedTransactionIsNotRead, though an answer holds only a part of it.
+func TestALargeAbortedTransactionIsNotRead(t *testing.T) {
+	t.Parallel()
+	_, client := setup(t, 1)
+	tx := client(kgo.TransactionalID("tx"), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	large := strings.Repeat("x", 100<<10)
+	for i := range 3 {
+		require.NoError(t, tx.BeginTransaction())
+		for range 8 {
+			produce(t, tx, large) // each a batch
+		}
+		end := kgo.TryAbort
+		if i == 1 {
+			end = kgo.TryCommit
+		}
+		require.NoError(t, tx.EndTransaction(t.Context(), end))
+	}
+	require.Eventually(t, func() bool { // Apache Kafka answers before it writes the marker
+		_, ends, err := snapshot.Bounds(t.Context(), tx, topic)
+		require.NoError(t, err)
+		return ends[0] == 27
+	}, 30*time.Second, 5*time.Millisecond)
+	var offsets []int64
+	require.NoError(t, snapshot.Read(t.Context(), client(), topic, func(r *kgo.Record) error {
+		offsets = append(offsets, r.Offset)
+		return nil
+	}))
+	require.Equal(t, []int64{9, 10, 11, 12, 13, 14, 15, 16}, offsets)
 }
