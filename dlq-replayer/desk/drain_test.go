@@ -131,7 +131,9 @@ func TestADrainThatIsStoppedTellsWhatIsLeft(t *testing.T) {
 	require.Equal(t, 1, drained.Rounds)
 	require.Equal(t, 5, drained.Replayed+drained.Open)
 
-	drained, err = d.Drain(t.Context(), order(func(o *Order) { o.StopAfter, o.StopShare = 1, 0.5 }), time.Minute, nil)
+	// What was replayed comes back. By its rate the next round lasts until the first of its letters have come back again.
+	require.Eventually(t, func() bool { return len(entries(t, d, Selection{})) == 5 }, time.Minute, 10*time.Millisecond)
+	drained, err = d.Drain(t.Context(), order(func(o *Order) { o.StopAfter, o.StopShare, o.Rate = 1, 0.5, 2 }), time.Minute, nil)
 	require.ErrorIs(t, err, ErrStopped)
 	require.Equal(t, len(entries(t, d, Selection{})), drained.Open)
 	require.Positive(t, drained.Open)

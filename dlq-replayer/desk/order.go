@@ -107,6 +107,6 @@ type Config struct {
 	// Compile makes a Match of a selection's Where. Its error names the place in the expression.
 	Compile func(where string, reveal bool) (Match, error)
 	Changer Changer
-	// BatchLetters of one transaction at most; 0: 5,000.
+	// BatchLetters of one transaction at most; 0: 2,000.
 	BatchLetters int
 }

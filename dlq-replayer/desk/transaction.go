@@ -32,7 +32,7 @@ const (
 
 // Letters and bytes of one transaction at most.
 const (
-	batchLetters = 5000
+	batchLetters = 2000
 	batchBytes   = 16 << 20
 )
 

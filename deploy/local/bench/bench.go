@@ -184,7 +184,7 @@ func (r *run) wanted(figures ...string) bool {
 
 // measurements are those that are wanted, in their order within a round.
 func (r *run) measurements() []measurement {
-	all := []measurement{r.forecasts(), r.duplicates(), r.ledger(), r.people(), r.allocs(), r.freshness(), r.producer(), r.large(), r.webhooks()}
+	all := []measurement{r.forecasts(), r.duplicates(), r.ledger(), r.people(), r.allocs(), r.freshness(), r.producer(), r.large(), r.webhooks(), r.letters()}
 	return slices.DeleteFunc(all, func(m measurement) bool {
 		return !r.wanted(m.figures...) || m.long && r.cfg.Quick && len(r.cfg.Only) == 0
 	})

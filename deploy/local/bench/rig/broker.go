@@ -46,7 +46,7 @@ func (r *Rig) Broker(ctx context.Context, name string) (*Broker, error) {
 	if err := r.await(ctx, b.Process, b.client.Ping); err != nil {
 		return nil, err
 	}
-	return b, r.run(ctx, r.environment(b.Env()), "provision")
+	return b, r.run(ctx, b.Env(), "provision")
 }
 
 // Env leads a program to the broker.

@@ -60,7 +60,7 @@ func New(ctx context.Context, cfg Config, logger *slog.Logger) (*Rig, error) {
 			return r, err
 		}
 	}
-	return r, r.run(ctx, r.environment(nil), "warehouse", "migrate")
+	return r, r.run(ctx, nil, "warehouse", "migrate")
 }
 
 // findLibrary comes first: without it nothing can be measured, and the error says what to do.
@@ -154,14 +154,28 @@ func (r *Rig) Stop(ctx context.Context, p *process.Process) error {
 
 // run runs a program to its end.
 func (r *Rig) run(ctx context.Context, env []string, program string, args ...string) error {
+	_, err := r.Command(ctx, env, program, args...).Output()
+	return Ended(program, err)
+}
+
+// Command is a program that ends by itself; env comes on top of the rig's settings.
+func (r *Rig) Command(ctx context.Context, env []string, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(r.cfg.BinDir, program), args...)
-	var stderr bytes.Buffer
-	cmd.Env, cmd.Stderr = env, &stderr
-	if err := cmd.Run(); err != nil {
-		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-		return fmt.Errorf("running %s: %w: %s", program, err, lines[len(lines)-1])
+	cmd.Env = r.environment(env)
+	return cmd
+}
+
+// Ended adds to the error with which a command has ended what it last said.
+func Ended(program string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	last := ""
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
+		last = ": " + lines[len(lines)-1]
+	}
+	return fmt.Errorf("running %s: %w%s", program, err, last)
 }
 
 // await waits until a process serves.
