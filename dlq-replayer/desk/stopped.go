@@ -19,16 +19,16 @@ import (
 
 // Stopped is a consumer that its cap of poison has stopped on a partition.
 type Stopped struct {
-	Group     string
-	Topic     string
-	Partition int32
-	Offset    int64     // at which the group goes on
-	At        time.Time // when it stopped
-	Reason    string    // of the newest poison record
-	Poison    int       // records of the window
-	Window    int
-	Members   int    // that the group has now
-	Advice    string // for people
+	Group     string    `json:"group"`
+	Topic     string    `json:"topic"`
+	Partition int32     `json:"partition"`
+	Offset    int64     `json:"offset"`  // at which the group goes on
+	At        time.Time `json:"at"`      // when it stopped
+	Reason    string    `json:"reason"`  // of the newest poison record
+	Poison    int       `json:"poison"`  // records of the window
+	Window    int       `json:"window"`  // records that it looked at
+	Members   int       `json:"members"` // that the group has now
+	Advice    string    `json:"advice"`  // for people
 }
 
 // Stopped returns the consumers that have said, with their committed offsets, that their cap has stopped them, and whose

@@ -47,24 +47,12 @@ type stopped struct {
 	desk Desk
 
 	mu    sync.Mutex
-	list  []stoppedConsumer
+	list  []desk.Stopped
 	err   error
 	asked time.Time
 }
 
-type stoppedConsumer struct {
-	Group     string    `json:"group"`
-	Topic     string    `json:"topic"`
-	Partition int32     `json:"partition"`
-	Offset    int64     `json:"offset"`
-	At        time.Time `json:"at"`
-	Reason    string    `json:"reason"`
-	Poison    int       `json:"poison"`
-	Window    int       `json:"window"`
-	Advice    string    `json:"advice"`
-}
-
-func (st *stopped) get(ctx context.Context) ([]stoppedConsumer, error) {
+func (st *stopped) get(ctx context.Context) ([]desk.Stopped, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if time.Since(st.asked) < stoppedEvery {
@@ -74,13 +62,7 @@ func (st *stopped) get(ctx context.Context) ([]stoppedConsumer, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stoppedEvery)
 	defer cancel()
 	found, err := st.desk.Stopped(ctx)
-	st.list, st.err, st.asked = []stoppedConsumer{}, err, time.Now()
-	for _, c := range found {
-		st.list = append(st.list, stoppedConsumer{
-			Group: c.Group, Topic: c.Topic, Partition: c.Partition, Offset: c.Offset, At: c.At,
-			Reason: c.Reason, Poison: c.Poison, Window: c.Window, Advice: c.Advice,
-		})
-	}
+	st.list, st.err, st.asked = append([]desk.Stopped{}, found...), err, time.Now() // never null
 	return st.list, st.err
 }
 

@@ -75,7 +75,7 @@ type stats struct {
 	tally
 	Topics    map[string]map[string]*tally `json:"topics"`
 	Histogram []bucket                     `json:"histogram"`
-	Stopped   []stopped                    `json:"stopped"`
+	Stopped   []desk.Stopped               `json:"stopped"`
 
 	times *timeline
 }
@@ -84,19 +84,6 @@ type stats struct {
 type bucket struct {
 	Start  time.Time      `json:"start"`
 	Counts map[string]int `json:"counts"`
-}
-
-// stopped is a consumer that its cap of poison has stopped.
-type stopped struct {
-	Group     string    `json:"group"`
-	Topic     string    `json:"topic"`
-	Partition int32     `json:"partition"`
-	Offset    int64     `json:"offset"`
-	At        time.Time `json:"at"`
-	Reason    string    `json:"reason"`
-	Poison    int       `json:"poison"`
-	Window    int       `json:"window"`
-	Advice    string    `json:"advice"`
 }
 
 func (c *statsCommand) run(ctx context.Context, con *console) error {
@@ -113,7 +100,7 @@ func (c *statsCommand) run(ctx context.Context, con *console) error {
 	if err := con.reveal(ctx, selection, c.Reason); err != nil {
 		return err
 	}
-	s := stats{Topics: map[string]map[string]*tally{}, Histogram: []bucket{}, Stopped: []stopped{}, times: newTimeline()}
+	s := stats{Topics: map[string]map[string]*tally{}, Histogram: []bucket{}, Stopped: []desk.Stopped{}, times: newTimeline()}
 	err = con.desk.Letters(ctx, selection, func(e desk.Entry) error { s.count(e); return nil })
 	if err != nil {
 		return err
@@ -122,9 +109,7 @@ func (c *statsCommand) run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range found {
-		s.Stopped = append(s.Stopped, stopped{f.Group, f.Topic, f.Partition, f.Offset, f.At, f.Reason, f.Poison, f.Window, f.Advice})
-	}
+	s.Stopped = append(s.Stopped, found...)
 	if c.JSON {
 		s.buckets()
 		return con.answer(s)
