@@ -62,6 +62,9 @@ func (d *Desk) open(ctx context.Context, takeOver bool) (*session, error) {
 		// What was committed until the others were fenced. Nothing comes after but what this session writes.
 		err = ledger.readOn(ctx, d)
 	}
+	if err == nil {
+		err = d.mend(ctx, client, ledger)
+	}
 	if err != nil {
 		client.Close()
 		return nil, err
