@@ -216,7 +216,8 @@ func TestShow(t *testing.T) {
 
 	_, err = b.run(t, "show", id(9).String())
 	require.ErrorIs(t, err, desk.ErrUnknownLetter)
-	_, err = b.with(t.Context(), t, new(shell), "show", id(0).String(), "--kafka-brokers="+strings.Join(b.cluster.ListenAddrs(), ","))
+	_, err = b.with(t.Context(), t, new(shell), "show", id(0).String(), "--kafka-brokers="+strings.Join(b.cluster.ListenAddrs(), ","),
+		"--schema-registry-url=") // though the environment may have one
 	require.ErrorContains(t, err, "SCHEMA_REGISTRY_URL is required")
 	_, err = b.with(t.Context(), t, new(shell), "show", id(0).String(), "--kafka-brokers="+strings.Join(b.cluster.ListenAddrs(), ","), "--schema-registry-url=http://127.0.0.1:1")
 	require.ErrorContains(t, err, "SCHEMA_REGISTRY_URL")
