@@ -242,7 +242,7 @@ func TestFailEveryStep(t *testing.T) {
 				step, stride := int64(1), int64(1)
 				switch {
 				case pipelinetest.Apache(): // a run takes a second
-					step, stride = 1+3*int64(i), 20
+					step, stride = 5+7*int64(i), 50
 				case c.like:
 					step, stride = 1+int64(i), 5
 				}
