@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,16 +46,26 @@ func Free(ctx context.Context) (string, error) {
 			continue
 		}
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-		if err == nil {
-			err = l.Close()
-		}
-		if err == nil {
+		if failed = Try(ctx, addr); failed == nil {
 			return addr, nil
 		}
-		failed = err
 	}
 	return "", fmt.Errorf("finding a free port: %w", failed)
+}
+
+// Try says whether somebody can listen on an address now. A process that is
+// forked meanwhile would keep the port busy until it has become another
+// program, also for who listens in earnest a moment later: none is.
+func Try(ctx context.Context, addr string) error {
+	if runtime.GOOS == "linux" { // elsewhere package net takes the lock, which must not be taken twice
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // claims opens the file whose n-th byte stands for port n. It is locked, never

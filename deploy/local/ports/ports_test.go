@@ -80,3 +80,33 @@ func child(t *testing.T, from string) {
 	_, err = io.Copy(io.Discard, os.Stdin)
 	require.NoError(t, err)
 }
+
+// TestAPortThatWasTriedIsFreeAtOnce although children are forked all the while: one that holds the socket until it is
+// another program would keep it busy.
+func TestAPortThatWasTriedIsFreeAtOnce(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(childFrom) != "" {
+		return
+	}
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = exec.CommandContext(t.Context(), "true").Run() // that it was forked is what counts
+			}
+		}
+	}()
+	for range 2000 {
+		addr, err := Free(t.Context())
+		require.NoError(t, err)
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", addr)
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+	}
+	close(stop)
+	<-ended
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/revstream/revstream/deploy/local/ports"
 )
 
 // tick is how often a process is looked at while waiting for it.
@@ -33,10 +34,8 @@ type Process struct {
 // launch starts a part in a process group of its own, so that a Ctrl-C in the
 // terminal reaches only us, who then stop the parts in order.
 func (s *Stack) launch(ctx context.Context, p part) (*Process, error) {
-	if l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.addr); err != nil {
+	if err := ports.Try(ctx, p.addr); err != nil {
 		return nil, portError(p.name, p.flag, p.addr, err)
-	} else if err := l.Close(); err != nil {
-		return nil, fmt.Errorf("trying %s: %w", p.addr, err)
 	}
 	program := filepath.Join(s.cfg.BinDir, p.args[0])
 	logPath := filepath.Join(s.cfg.Dir, "logs", p.name+".log")
