@@ -7,4 +7,6 @@ import (
 
 type analyzeCommand struct{}
 
-func (c *analyzeCommand) run(context.Context, *warehouse) error { return errors.New("analyze is not there yet") }
+func (c *analyzeCommand) run(context.Context, *warehouse) error {
+	return errors.New("analyze is not there yet")
+}

@@ -17,9 +17,14 @@ type (
 	anomaliesAckCommand    struct{}
 )
 
-func (c *anomaliesDetectCommand) run(context.Context, *warehouse) error { return errors.New("anomalies detect is not there yet") }
+func (c *anomaliesDetectCommand) run(context.Context, *warehouse) error {
+	return errors.New("anomalies detect is not there yet")
+}
 
-func (c *anomaliesListCommand) run(context.Context, *warehouse) error { return errors.New("anomalies list is not there yet") }
+func (c *anomaliesListCommand) run(context.Context, *warehouse) error {
+	return errors.New("anomalies list is not there yet")
+}
 
-func (c *anomaliesAckCommand) run(context.Context, *warehouse) error { return errors.New("anomalies ack is not there yet") }
-
+func (c *anomaliesAckCommand) run(context.Context, *warehouse) error {
+	return errors.New("anomalies ack is not there yet")
+}

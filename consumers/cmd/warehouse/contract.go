@@ -15,6 +15,10 @@ type (
 	contractDiffCommand  struct{}
 )
 
-func (c *contractCheckCommand) run(context.Context, *warehouse) error { return errors.New("contract check is not there yet") }
+func (c *contractCheckCommand) run(context.Context, *warehouse) error {
+	return errors.New("contract check is not there yet")
+}
 
-func (c *contractDiffCommand) run(context.Context, *warehouse) error { return errors.New("contract diff is not there yet") }
+func (c *contractDiffCommand) run(context.Context, *warehouse) error {
+	return errors.New("contract diff is not there yet")
+}

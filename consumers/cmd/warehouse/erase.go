@@ -7,4 +7,6 @@ import (
 
 type eraseCommand struct{}
 
-func (c *eraseCommand) run(context.Context, *warehouse) error { return errors.New("erase is not there yet") }
+func (c *eraseCommand) run(context.Context, *warehouse) error {
+	return errors.New("erase is not there yet")
+}

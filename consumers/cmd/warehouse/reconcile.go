@@ -7,4 +7,6 @@ import (
 
 type reconcileCommand struct{}
 
-func (c *reconcileCommand) run(context.Context, *warehouse) error { return errors.New("reconcile is not there yet") }
+func (c *reconcileCommand) run(context.Context, *warehouse) error {
+	return errors.New("reconcile is not there yet")
+}

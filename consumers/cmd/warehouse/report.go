@@ -7,4 +7,6 @@ import (
 
 type reportCommand struct{}
 
-func (c *reportCommand) run(context.Context, *warehouse) error { return errors.New("report is not there yet") }
+func (c *reportCommand) run(context.Context, *warehouse) error {
+	return errors.New("report is not there yet")
+}

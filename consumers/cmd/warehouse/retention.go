@@ -7,4 +7,6 @@ import (
 
 type retentionCommand struct{}
 
-func (c *retentionCommand) run(context.Context, *warehouse) error { return errors.New("retention is not there yet") }
+func (c *retentionCommand) run(context.Context, *warehouse) error {
+	return errors.New("retention is not there yet")
+}

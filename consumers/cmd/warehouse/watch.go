@@ -7,4 +7,6 @@ import (
 
 type watchCommand struct{}
 
-func (c *watchCommand) run(context.Context, *warehouse) error { return errors.New("watch is not there yet") }
+func (c *watchCommand) run(context.Context, *warehouse) error {
+	return errors.New("watch is not there yet")
+}
