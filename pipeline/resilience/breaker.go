@@ -16,6 +16,7 @@ var ErrCircuitOpen = circuitbreaker.ErrOpen
 // whose body stalls is a failure like any other. A 429 is a sign of life, and so is every other 4xx.
 type breaker struct {
 	circuit circuitbreaker.CircuitBreaker[any]
+	metrics *Metrics
 	next    http.RoundTripper
 }
 
@@ -25,6 +26,7 @@ func newBreaker(cfg TransportConfig, logger *slog.Logger, next http.RoundTripper
 		WithDelay(cfg.BreakerDelay).
 		WithSuccessThreshold(1).
 		OnStateChanged(func(event circuitbreaker.StateChangedEvent) {
+			cfg.Metrics.circuit(event.NewState)
 			level := slog.LevelInfo
 			if event.NewState == circuitbreaker.OpenState {
 				level = slog.LevelWarn
@@ -33,12 +35,13 @@ func newBreaker(cfg TransportConfig, logger *slog.Logger, next http.RoundTripper
 				"from", event.OldState.String(), "to", event.NewState.String())
 		}).
 		Build()
-	return &breaker{circuit: circuit, next: next}
+	return &breaker{circuit: circuit, metrics: cfg.Metrics, next: next}
 }
 
 // RoundTrip implements http.RoundTripper.
 func (b *breaker) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !b.circuit.TryAcquirePermit() {
+		b.metrics.tried(req, codeCircuitOpen)
 		return nil, ErrCircuitOpen
 	}
 	resp, err := b.next.RoundTrip(req)

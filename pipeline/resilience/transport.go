@@ -26,6 +26,8 @@ type TransportConfig struct {
 
 	BreakerFailures uint          // tries in a row that failed before the breaker opens; default 5
 	BreakerDelay    time.Duration // for which it stays open before one probe is let through; default 1 min
+
+	Metrics *Metrics // of the source; may be nil
 }
 
 func (c TransportConfig) withDefaults() TransportConfig {
@@ -100,9 +102,9 @@ func NewTransport(cfg TransportConfig, logger *slog.Logger, next http.RoundTripp
 	if next == nil {
 		next = newBase()
 	}
-	// Each layer is around those before it: a try has its timeouts and its span, passes the breaker, and is repeated.
+	// Each layer is around those before it: a try has its timeouts and its span, is counted, passes the breaker, and is repeated.
 	// No executor is given a context, which makes it safe for newRetry to close the body of a response that is retried.
-	try := withHeaderTimeout(withSpan(withStallTimeout(next, cfg.StallTimeout)), cfg.HeaderTimeout)
+	try := withMetrics(withHeaderTimeout(withSpan(withStallTimeout(next, cfg.StallTimeout)), cfg.HeaderTimeout), cfg.Metrics)
 	broken := newBreaker(cfg, logger, try)
 	repeating := func(retryable func(*http.Response, error) bool) policies {
 		return policies{failsafehttp.NewRoundTripper(broken, newRetry(cfg, logger, retryable)), retryable}

@@ -59,7 +59,11 @@ func Open(ctx context.Context, cfg Config, opts Options, rt *daemon.Runtime) (*C
 		rt.Defer("recording", func(context.Context) error { return recorder.Close() })
 		next = recorder
 	}
-	patient := resilience.NewTransport(resilience.TransportConfig{}, rt.Logger, next)
+	metrics, err := resilience.NewMetrics(rt.Registry, "clari")
+	if err != nil {
+		return nil, err
+	}
+	patient := resilience.NewTransport(resilience.TransportConfig{Metrics: metrics}, rt.Logger, next)
 	if opts.RequestsPerMinute > 0 { // before a try begins, whose time is bounded
 		patient = &limited{patient, ratelimiter.NewSmooth[any](uint(opts.RequestsPerMinute), time.Minute)}
 	}

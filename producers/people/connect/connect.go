@@ -103,8 +103,11 @@ func Open(ctx context.Context, cfg Config, rt *daemon.Runtime) (*Connection, err
 		rt.Defer("recording", func(context.Context) error { return recorder.Close() })
 		next = recorder
 	}
-	c.http = &http.Client{Transport: resilience.NewTransport(resilience.TransportConfig{}, rt.Logger, next)}
-	var err error
+	metrics, err := resilience.NewMetrics(rt.Registry, "salesloft")
+	if err != nil {
+		return nil, err
+	}
+	c.http = &http.Client{Transport: resilience.NewTransport(resilience.TransportConfig{Metrics: metrics}, rt.Logger, next)}
 	c.Client, err = salesloft.New(c.api, rt.Logger, c.http)
 	return c, err
 }
