@@ -35,8 +35,12 @@ func (s *Sink[E]) NewBatch() consume.Batch {
 	}
 }
 
-// Add implements consume.Batch.
+// Add implements consume.Batch. An entity that the source removed comes as an event that says so: a record without a value
+// is for the topic's compaction alone.
 func (b *batch[E]) Add(ctx context.Context, rec *kgo.Record) error {
+	if rec.Value == nil {
+		return consume.ErrTombstone
+	}
 	e, id, err := b.read(ctx, rec)
 	if err != nil {
 		return err

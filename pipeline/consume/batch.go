@@ -55,7 +55,7 @@ func (b *batch) add(l *lease, rec *kgo.Record) {
 }
 
 // pass takes note that a record has been read, which may be the marker of a
-// transaction: there is nothing to store of it, but an offset to commit.
+// transaction, or a tombstone: there is nothing to store of it, but an offset to commit.
 func (b *batch) pass(l *lease, rec *kgo.Record) int32 {
 	at := slices.IndexFunc(b.shares, func(s share) bool { return s.lease == l })
 	if at < 0 {

@@ -23,8 +23,8 @@ type Sink interface {
 // while another is stored; no two are filled, and no two stored, at the same time.
 type Batch interface {
 	// Add takes the event of a record, and keeps nothing of the record itself. An error with a
-	// method Reason() string says that there will never be a valid event in it; any other
-	// error is an outage, which the loop waits out.
+	// method Reason() string says that there will never be a valid event in it, and ErrTombstone that
+	// there is none and need be none; any other error is an outage, which the loop waits out.
 	Add(ctx context.Context, rec *kgo.Record) error
 	// Store returns once every event of the batch is durable and visible once,
 	// except those that it returns as refused because they can never be stored.
@@ -38,6 +38,10 @@ type Batch interface {
 // loop should look at it before it goes on. It has gone through the batch in order:
 // what comes before the last of the refused is stored or refused itself.
 var ErrUnfinished = errors.New("much of the batch is refused")
+
+// ErrTombstone is returned by an Add for a record without a value, which tells the topic's compaction that the key is
+// gone. There is nothing to store of it.
+var ErrTombstone = errors.New("the record has no value")
 
 // Place is where a record lies in the topic.
 type Place struct {

@@ -141,6 +141,7 @@ type member struct {
 	onWrite  func(context.Context, []consume.Poison) (left []consume.Poison, err error)
 
 	loop   *consume.Loop
+	reg    *prometheus.Registry
 	client *kgo.Client
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -158,7 +159,8 @@ func newMember(t *testing.T, seen *ledger) *member {
 
 func (m *member) start(cluster *pipelinetest.Cluster) *member {
 	m.t.Helper()
-	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), prometheus.NewRegistry(), m, m)
+	m.reg = prometheus.NewRegistry()
+	loop, err := consume.New(m.cfg, pipelinetest.Logger(m.t), m.reg, m, m)
 	require.NoError(m.t, err)
 	m.loop = loop
 	m.client = pipelinetest.Client(m.t, cluster, append(loop.Options(), pipelinetest.Watch(m.ledger.committing))...)

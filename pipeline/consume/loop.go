@@ -250,6 +250,11 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 			continue
 		}
 		poison, err := l.take(ctx, b, rec)
+		if errors.Is(err, ErrTombstone) {
+			l.metrics.tombstones.Inc()
+			b.pass(held, rec)
+			continue
+		}
 		if err != nil {
 			return b
 		}
@@ -268,13 +273,15 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 }
 
 // take puts the event of a record into a batch, and waits while it cannot be told whether that will
-// do. Its only error is that ctx ended meanwhile.
+// do. Its only errors are ErrTombstone, and that ctx ended meanwhile.
 func (l *Loop) take(ctx context.Context, b *batch, rec *kgo.Record) (*Poison, error) {
 	if len(rec.Value) > l.cfg.MaxValueBytes {
 		message := fmt.Sprintf("the value has %d bytes, more than the %d of MAX_VALUE_BYTES", len(rec.Value), l.cfg.MaxValueBytes)
 		return &Poison{Record: detached(rec), Stage: StageDecode, Reason: ReasonTooLarge, Message: message, Failed: time.Now()}, nil
 	}
-	if err := b.events.Add(ctx, rec); err != nil {
+	if err := b.events.Add(ctx, rec); errors.Is(err, ErrTombstone) {
+		return nil, err
+	} else if err != nil {
 		return l.takeAgain(ctx, b, rec, err)
 	}
 	return nil, nil

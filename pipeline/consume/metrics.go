@@ -17,6 +17,7 @@ import (
 type metrics struct {
 	records      prometheus.Counter
 	poison       *prometheus.CounterVec
+	tombstones   prometheus.Counter
 	batchRows    prometheus.Histogram
 	storeSeconds prometheus.Histogram
 	visible      prometheus.Histogram
@@ -31,6 +32,8 @@ func newMetrics(reg prometheus.Registerer, topic string) *metrics {
 			Name: "revstream_consume_records_total", Help: "Records read, decoded and settled: stored, dropped as duplicates, or dead-lettered."}),
 		poison: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "revstream_consume_poison_total", Help: "Records dead-lettered, by stage and reason."}, []string{"stage", "reason"}),
+		tombstones: f.NewCounter(prometheus.CounterOpts{
+			Name: "revstream_consume_tombstones_total", Help: "Records without a value read and passed over: they tell the topic that a key is gone."}),
 		batchRows: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "revstream_consume_batch_records", Help: "Records of a batch.", Buckets: prometheus.ExponentialBuckets(1, 4, 9)}),
 		storeSeconds: f.NewHistogram(prometheus.HistogramOpts{
