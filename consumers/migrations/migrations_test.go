@@ -23,12 +23,14 @@ func TestUpIsSafeToRunAgain(t *testing.T) {
 	url := pipelinetest.ClickHouse(t) + "_new"
 	applied, err := migrations.Up(t.Context(), url)
 	require.NoError(t, err)
-	require.Len(t, applied, 6)
+	require.Len(t, applied, 7)
 	applied, err = migrations.Up(t.Context(), url)
 	require.NoError(t, err)
 	require.Empty(t, applied)
 	tables := pipelinetest.SQL(t, url, "SELECT name FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE 'goose%' ORDER BY name")
 	require.Equal(t, strings.Join([]string{
+		"consumer_lag", "consumer_lag_samples",
+		"dead_letter_positions", "dead_letter_states", "dead_letters", "dead_letters_open",
 		"dlq_audit",
 		"export_runs", "export_runs_current", "export_runs_history", "export_runs_ledger",
 		"forecast", "forecast_current", "forecast_history", "forecast_ledger",
