@@ -9,12 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/linkedin/goavro/v2"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/avro"
 	"go.uber.org/goleak"
 
 	"github.com/revstream/revstream/schemas"
+	"github.com/revstream/revstream/schemas/alert"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/exportrun"
 	"github.com/revstream/revstream/schemas/forecast"
@@ -92,8 +94,21 @@ func goldens(t *testing.T) []golden {
 		Jobs: 4, RowsTruncated: true, CellsTruncated: true, Empty: true, TimePeriodReceived: new("2026_Q2"), PeriodGap: true,
 		UnknownUsers: 3, UnknownFields: 2, RowsPrevious: new(int64(1 << 40)), UnusualCount: true,
 	}
+	small, err := money.Parse("0.5")
+	require.NoError(t, err)
+	move := &alert.Alert{
+		AlertID: uuid.MustParse("0190825e-a538-80db-9770-6c50c4e69696"), Kind: alert.ForecastAnomaly, Severity: alert.Warning,
+		Title: "fc_commit moved by 25 %", Relation: "forecast", Subject: "net_commit|2026_Q1|TF:2026-02-02|7:00E|fc_commit|forecast",
+		OccurredAt: version, AmountBefore: &amount, AmountAfter: &small, CurrencyCode: new("EUR"),
+		Attributes: map[string]string{"scope": "user"}, // of several the order would be any
+	}
+	bare := &alert.Alert{
+		AlertID: uuid.MustParse("0190825e-a538-80db-9770-6c50c4e69697"), Kind: alert.ContractViolation, Severity: alert.Critical,
+		Title: "late", Relation: "people", Subject: "people_v1", OccurredAt: version, Attributes: map[string]string{},
+	}
 	newForecast := func() event.Event { return new(forecast.Forecast) }
 	newRun := func() event.Event { return new(exportrun.ExportRun) }
+	newAlert := func() event.Event { return new(alert.Alert) }
 	newPerson := func() event.Event { return new(people.Person) }
 	return []golden{
 		{"forecast.v1.full", forecast.SchemaFile, forecast.Schema, seal(full, event.Upsert), newForecast},
@@ -102,6 +117,8 @@ func goldens(t *testing.T) []golden {
 		{"person.v1.deleted", people.SchemaFile, people.Schema, seal(gone, event.Delete), newPerson},
 		{"export_run.v1.partial", "", exportrun.Schema, seal(run, event.Upsert), newRun},
 		{"export_run.v1.doubtful", exportrun.SchemaFile, exportrun.Schema, seal(doubtful, event.Upsert), newRun},
+		{"alert.v1.anomaly", alert.SchemaFile, alert.Schema, seal(move, event.Upsert), newAlert},
+		{"alert.v1.bare", alert.SchemaFile, alert.Schema, seal(bare, event.Upsert), newAlert},
 	}
 }
 
@@ -195,10 +212,10 @@ func TestSchemasBeginWithTheEnvelope(t *testing.T) {
 		require.True(t, bytes.Equal(first, head), "%s begins otherwise", topic.Schema)
 		seen++
 	}
-	require.Equal(t, 3, seen)
+	require.Equal(t, 4, seen)
 }
 
-// TestEveryEntityTopicHasADLQ: a consumer must find its dead-letter topic.
+// TestEveryEntityTopicHasADLQ: a consumer of ours must find its dead-letter topic. We read no topic that goes into no table.
 func TestEveryEntityTopicHasADLQ(t *testing.T) {
 	t.Parallel()
 	topics, err := schemas.Topics()
@@ -208,7 +225,7 @@ func TestEveryEntityTopicHasADLQ(t *testing.T) {
 		byName[topic.Name] = topic
 	}
 	for _, topic := range topics {
-		if topic.Schema == "" {
+		if topic.Table == "" {
 			continue
 		}
 		dlq, ok := byName[schemas.DLQTopic(topic.Name)]

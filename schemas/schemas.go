@@ -24,6 +24,7 @@ const (
 	ForecastTopic      = "revenue.forecast.v1"
 	PeopleTopic        = "revenue.people.v1"
 	ExportRunsTopic    = "revenue.export-runs.v1"
+	AlertsTopic        = "revenue.alerts.v1"
 	ProducerStateTopic = "revenue.producer-state.v1"
 	DLQDecisionsTopic  = "revenue.dlq-decisions.v1"
 )
