@@ -184,7 +184,7 @@ func TestBadInputIsDeadLetteredAndItsNeighboursLand(t *testing.T) {
 		value             []byte
 	}{
 		{"corrupt", wire.ReasonCorrupt, "k", append(good[:5:5], "\xff\xff\xff garbage"...)},
-		{"no value", wire.ReasonTruncated, "k", nil},
+		{"empty value", wire.ReasonTruncated, "k", []byte{}},
 		{"truncated header", wire.ReasonTruncated, "k", good[:3]},
 		{"truncated body", wire.ReasonCorrupt, "k", good[:len(good)-2]},
 		{"bad magic", wire.ReasonMagic, "k", append([]byte("{"), good[1:]...)},
@@ -207,6 +207,7 @@ func TestBadInputIsDeadLetteredAndItsNeighboursLand(t *testing.T) {
 		want[b.name] = b.value
 		s.produce(s.record(s.forecast(fmt.Sprint("before-", i), "1", 10)), rec, s.record(s.forecast(fmt.Sprint("after-", i), "1", 10)))
 	}
+	s.produce(&kgo.Record{Topic: schemas.ForecastTopic, Key: []byte("k")}) // a tombstone, which is none
 	s.run(consumers.Forecast)
 	s.drained(schemas.ForecastTopic, "revstream-forecast")
 

@@ -21,6 +21,9 @@ import (
 //
 // It must never claim more than the topic has, or a change would be lost for good. So it is only trusted while every
 // event that it has taken in was acknowledged; after any failure it is thrown away and read anew.
+//
+// Of a key whose last record is a tombstone the topic has nothing, so what the source has of it is news. Its version is kept while
+// the tombstone stands, as the warehouse may still have it.
 type Known struct {
 	facts    facts
 	position snapshot.Position // to which the topic has been read
@@ -42,6 +45,10 @@ func (k *Known) Refresh(ctx context.Context, client *kgo.Client, source wire.Sch
 		var f entity.Forecast
 		var invalid *wire.InvalidError
 		read++
+		if r.Value == nil {
+			k.bury(r.Key)
+			return nil
+		}
 		err := decoder.Decode(ctx, r.Value, &f)
 		switch {
 		case err == nil:
@@ -79,6 +86,14 @@ func (k *Known) load(f *entity.Forecast) {
 		return
 	}
 	k.facts.put(key, fact{version: version, content: content})
+}
+
+// bury takes in a tombstone.
+func (k *Known) bury(recordKey []byte) {
+	key := k.hashKey(recordKey)
+	if have, ok := k.facts.get(key); ok {
+		k.facts.put(key, fact{version: have.version}) // which equals no content
+	}
 }
 
 // Len is the number of keys.
@@ -138,7 +153,11 @@ func (k *Known) published(key keyHash, content contentHash, version time.Time) {
 // hash is of the event's key, and of what the source says of the entry: the envelope and the job make no news.
 func (k *Known) hash(f *entity.Forecast) (keyHash, contentHash) {
 	k.scratch = f.AppendKey(k.scratch[:0])
-	key := keyHash{maphash.Bytes(k.seeds[0], k.scratch), maphash.Bytes(k.seeds[1], k.scratch) >> (64 - keyBits)}
+	key := k.hashKey(k.scratch)
 	k.scratch = f.AppendContent(k.scratch[:0])
 	return key, contentHash(maphash.Bytes(k.seeds[2], k.scratch)>>(64-contentBits) | 1) // never 0
+}
+
+func (k *Known) hashKey(key []byte) keyHash {
+	return keyHash{maphash.Bytes(k.seeds[0], key), maphash.Bytes(k.seeds[1], key) >> (64 - keyBits)}
 }

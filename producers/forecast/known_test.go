@@ -104,6 +104,7 @@ func TestKnownIsWhatTheTopicHolds(t *testing.T) {
 		return &kgo.Record{Topic: schemas.ForecastTopic, Key: []byte(f.Key()), Value: raw}
 	}
 	newest := value(t, "late", "2", at(5))
+	buried := value(t, "buried", "1", at(5))
 	foreign := record(value(t, "foreign", "1", at(1)))
 	foreign.Key = []byte("another key")
 	client := pipelinetest.Client(t, cluster)
@@ -112,7 +113,8 @@ func TestKnownIsWhatTheTopicHolds(t *testing.T) {
 		record(newest),
 		record(value(t, "late", "1", at(4))), // replayed: it arrives later and is older
 		&kgo.Record{Topic: schemas.ForecastTopic, Key: []byte("k"), Value: []byte("not Avro")},
-		&kgo.Record{Topic: schemas.ForecastTopic, Key: []byte("k"), Value: nil},
+		&kgo.Record{Topic: schemas.ForecastTopic, Key: []byte("k")},
+		record(buried), &kgo.Record{Topic: schemas.ForecastTopic, Key: []byte(buried.Key())},
 		foreign,
 	).FirstErr())
 	// Aborted, so the end of the topic is a marker and not a record.
@@ -123,12 +125,18 @@ func TestKnownIsWhatTheTopicHolds(t *testing.T) {
 
 	k := newKnown()
 	require.NoError(t, k.Refresh(t.Context(), client, registry, slog.New(slog.DiscardHandler)))
-	require.Equal(t, 2, k.Len())
-	require.Equal(t, 3, k.skipped)
+	require.Equal(t, 3, k.Len())
+	require.Equal(t, 2, k.skipped)
 	key, content := k.hash(newest)
 	have, ok := k.facts.get(key)
 	require.True(t, ok)
 	require.Equal(t, fact{version: at(5).UnixMicro(), content: content}, have)
+
+	key, content = k.hash(buried)
+	is, version, err := k.compare(key, content, at(5), at(9))
+	require.NoError(t, err)
+	require.Equal(t, news, is, "what a tombstone has taken from the topic is published again")
+	require.Equal(t, at(9), version, "as a version that is newer than what the warehouse may have")
 }
 
 func TestContentIsWithoutEnvelopeAndJob(t *testing.T) {

@@ -177,6 +177,33 @@ func TestOneProcessReconciles(t *testing.T) {
 }
 
 // TestRosterKeepsTheNewest of each, in little memory, in whatever order they come.
+// TestATombstoneEndsWhoIsOnTheTopic, until there is something of the person again.
+func TestATombstoneEndsWhoIsOnTheTopic(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{Seed: 33, People: 5})
+	require.NoError(t, w.start(nil).RunOnce(t.Context()))
+	client := pipelinetest.Client(t, w.kafka)
+	const erased, back = 100_000_001, 100_000_003
+	bury := func(keys ...string) {
+		for _, key := range keys {
+			require.NoError(t, client.ProduceSync(t.Context(), &kgo.Record{Topic: schemas.PeopleTopic, Key: []byte(key)}).FirstErr())
+		}
+	}
+	bury("salesloft:100000001", "salesloft:100000003", "salesloft:0100000002", "somebody")
+	w.update(salesloftest.Change{IDs: []int64{back}, UpdatedAt: time.Now().Add(-time.Second).Truncate(time.Microsecond)})
+	require.NoError(t, w.start(nil).RunOnce(t.Context()))
+
+	alive, err := NewRoster(client, w.registry).alive(t.Context())
+	require.NoError(t, err)
+	ids := make([]int64, len(alive))
+	for i, m := range alive {
+		ids[i] = m.id
+	}
+	require.NotContains(t, ids, int64(erased))
+	require.Contains(t, ids, int64(back))
+	require.Len(t, ids, 4)
+}
+
 func TestRosterKeepsTheNewest(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -33,15 +33,26 @@ func (m member) version() time.Time { return time.UnixMicro(m.order >> 1).UTC() 
 type roster struct {
 	members []member
 	sorted  int // members before this one are in order and each of another person
+	// buried are those whose last record is a tombstone: the topic has nothing of them. They are few.
+	buried map[int64]struct{}
 }
 
 const rosterSlack = 1 << 16 // members that are added before the first look for repetitions
 
 func (r *roster) add(m member) {
+	delete(r.buried, m.id)
 	r.members = append(r.members, m)
 	if len(r.members)-r.sorted > max(rosterSlack, r.sorted) {
 		r.settle()
 	}
+}
+
+// bury takes in a tombstone.
+func (r *roster) bury(id int64) {
+	if r.buried == nil {
+		r.buried = make(map[int64]struct{})
+	}
+	r.buried[id] = struct{}{}
 }
 
 // settle leaves each person's newest event.
@@ -66,6 +77,12 @@ func NewRoster(client *kgo.Client, source wire.SchemaSource) *Roster {
 func (r *Roster) alive(ctx context.Context) ([]member, error) {
 	var all roster
 	err := snapshot.Read(ctx, r.client, schemas.PeopleTopic, func(record *kgo.Record) error {
+		if record.Value == nil {
+			if id, ok := people.ParseKey(string(record.Key)); ok {
+				all.bury(id)
+			}
+			return nil
+		}
 		m, ok, err := r.read(ctx, record)
 		if ok {
 			all.add(m)
@@ -76,7 +93,10 @@ func (r *Roster) alive(ctx context.Context) ([]member, error) {
 		return nil, fmt.Errorf("reading who is on the topic: %w", err)
 	}
 	all.settle()
-	return slices.DeleteFunc(all.members, func(m member) bool { return !m.alive() }), nil
+	return slices.DeleteFunc(all.members, func(m member) bool {
+		_, buried := all.buried[m.id]
+		return buried || !m.alive()
+	}), nil
 }
 
 func (r *Roster) read(ctx context.Context, record *kgo.Record) (m member, ok bool, err error) {

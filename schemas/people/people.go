@@ -4,6 +4,7 @@ package people
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/avro"
@@ -105,6 +106,17 @@ func (p *Person) Key() string { return string(p.AppendKey(make([]byte, 0, 32))) 
 // AppendKey implements event.Event.
 func (p *Person) AppendKey(dst []byte) []byte {
 	return strconv.AppendInt(append(dst, "salesloft:"...), p.PersonID, 10)
+}
+
+// ParseKey returns the ID of the person whose key it is.
+func ParseKey(key string) (id int64, ok bool) {
+	digits, ok := strings.CutPrefix(key, "salesloft:")
+	if !ok {
+		return 0, false
+	}
+	id, err := strconv.ParseInt(digits, 10, 64)
+	ok = err == nil && id > 0 && (&Person{PersonID: id}).Key() == key // no sign, no zero in front
+	return id, ok
 }
 
 // Validate implements event.Event.

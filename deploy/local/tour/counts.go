@@ -79,6 +79,9 @@ func (t *Tour) count(ctx context.Context, e entity) (tally, error) {
 	var n tally
 	ids := make(map[string]struct{})
 	err := snapshot.Read(ctx, t.kafka, e.topic, func(rec *kgo.Record) error {
+		if rec.Value == nil {
+			return nil // a tombstone, which no consumer stores
+		}
 		n.Published++
 		for _, h := range rec.Headers {
 			if h.Key == event.HeaderID {

@@ -41,7 +41,7 @@ func (k PoisonKind) String() string {
 type Poison struct {
 	Kind     PoisonKind
 	SchemaID int    // that the value was written with; of a corrupt one, that it was to be
-	Value    []byte // nil is a null, which Kafka tells from an empty value
+	Value    []byte // never nil: a record without a value is a tombstone
 }
 
 // Patch is the JSON merge patch that makes a topic's Invalid records valid, with the content that the model knows.
@@ -73,15 +73,13 @@ func (p Plan) poison(i int, f fact, run int, sound event.Event) *Poison {
 		return &Poison{Kind: kind, SchemaID: ids.Evolved, Value: encode(evolved(f.topic), ids.Evolved, evolve(sound))}
 	}
 	value := encode(current(f.topic), ids.Registered, sound)
-	switch h := p.roll(saltCorrupt, i); h % 4 {
+	switch h := p.roll(saltCorrupt, i); h % 3 {
 	case 0:
 		value = value[:5+h>>8%uint64(len(value)-5)] // cut within the body
 	case 1:
 		value = []byte(`{"error":"upstream timed out","id":"` + sound.Head().EventID.String() + `"}`)
-	case 2:
-		value = []byte{}
 	default:
-		value = nil
+		value = []byte{}
 	}
 	return &Poison{Kind: Corrupt, SchemaID: ids.Registered, Value: value}
 }
