@@ -1,0 +1,42 @@
+package metrics
+
+import "strings"
+
+// Values returns what a label can be, or nil where that is open: a topic, a table, an HTTP status.
+func (m Metric) Values(label string) []string {
+	for _, of := range []string{m.Name, ""} {
+		if values, known := bounded[of][label]; known {
+			return strings.Fields(values)
+		}
+	}
+	return nil
+}
+
+const outcomes = "SUCCEEDED PARTIAL FAILED CANCELLED"
+
+// bounded are labels whose values the sources decide, by metric; by "" those that mean the same wherever they are. A test looks
+// for each in the sources.
+var bounded = map[string]map[string]string{
+	"": {
+		"source": "clari salesloft",
+		"kind":   "read write",
+	},
+	"revstream_forecast_jobs_total":          {"outcome": outcomes},
+	"revstream_people_windows_total":         {"outcome": outcomes},
+	"revstream_people_reconciliations_total": {"outcome": outcomes},
+	"revstream_forecast_values_total":        {"outcome": "published unchanged rejected"},
+	"revstream_forecast_quality_total": {
+		"issue": "empty other_period period_gap rows_truncated cells_truncated unknown_users unknown_fields unusual_count rejected",
+	},
+	"revstream_people_rows_total":       {"result": "published unchanged rejected"},
+	"revstream_people_reconciled_total": {"result": "deleted repaired"},
+	"revstream_people_webhooks_total": {
+		"result": "published unknown_event malformed invalid bad_signature not_allowed too_large cut_off unavailable",
+	},
+	"revstream_consume_poison_total": {
+		"stage":  "decode sink",
+		"reason": "truncated_header bad_magic unknown_schema incompatible_schema corrupt_value validation too_large sink_rejected",
+	},
+	"revstream_consume_outage_timestamp_seconds": {"class": "passes operator unknown"},
+	"revstream_dlq_letters":                      {"state": "open replayed parked discarded undecipherable"},
+}
