@@ -102,6 +102,7 @@ var scenarios = map[string]func(context.Context, *daemon.Runtime) error{
 		rt.Go("stuck", func(context.Context) error { select {} })
 		return nil
 	},
+	"trace": traceARun,
 	"block": func(ctx context.Context, rt *daemon.Runtime) error {
 		rt.Logger.Info("working")
 		<-ctx.Done()

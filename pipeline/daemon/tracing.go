@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -14,10 +15,15 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/pipeline/tracing"
 )
 
+// flushTimeout bounds what a process that stops waits for a collector.
+const flushTimeout = 3 * time.Second
+
 // startTracing installs the W3C propagator and, if OTEL_EXPORTER_OTLP_ENDPOINT is set, an exporter, which reads its
-// other settings from the standard variables too. The returned function flushes it.
+// other settings from the standard variables too. The returned function flushes it. A collector that is away fails and slows
+// nothing: what does not fit the queue is dropped.
 func startTracing(ctx context.Context, service string, logger *slog.Logger) (stop func(context.Context) error, err error) {
 	otel.SetTextMapPropagator(propagation.TraceContext{})
 	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
@@ -39,7 +45,14 @@ func startTracing(ctx context.Context, service string, logger *slog.Logger) (sto
 	}))
 	provider := newTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res))
 	otel.SetTracerProvider(provider)
-	return provider.Shutdown, nil
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+		defer cancel()
+		if err := provider.Shutdown(ctx); err != nil {
+			logger.WarnContext(ctx, "the last traces are lost", "error", err)
+		}
+		return nil
+	}, nil
 }
 
 // newTracerProvider puts the correlation ID on every span, by which a run's traces are found like its log lines.
@@ -53,7 +66,7 @@ type correlatingSpans struct{}
 // OnStart implements sdktrace.SpanProcessor.
 func (correlatingSpans) OnStart(parent context.Context, span sdktrace.ReadWriteSpan) {
 	if id := resilience.CorrelationID(parent); id != "" {
-		span.SetAttributes(attribute.String("revstream.correlation_id", id))
+		span.SetAttributes(attribute.String(tracing.CorrelationID, id))
 	}
 }
 

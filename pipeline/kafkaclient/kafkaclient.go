@@ -1,5 +1,5 @@
 // Package kafkaclient owns how a configuration becomes a *kgo.Client: security, durability of what is produced,
-// metrics, logs and traces. What a client consumes is its caller's matter, by further options.
+// metrics and logs. What a client consumes is its caller's matter, by further options.
 package kafkaclient
 
 import (
@@ -11,10 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/plugin/kotel"
 	"github.com/twmb/franz-go/plugin/kprom"
-	"go.opentelemetry.io/otel"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/revstream/revstream/pipeline/secret"
 )
@@ -72,11 +69,6 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer, opts ...kgo
 		kgo.DialTimeout(10 * time.Second),
 		kgo.RequestTimeoutOverhead(10 * time.Second),
 		kgo.ConnIdleTimeout(5 * time.Minute),
-	}
-	// A span and its attributes for each record take more memory than the record, also where nobody takes them.
-	if _, traced := otel.GetTracerProvider().(*sdktrace.TracerProvider); traced {
-		tracer := kotel.NewTracer(kotel.ClientID(cfg.ClientID))
-		all = append(all, kgo.WithHooks(kotel.NewKotel(kotel.WithTracer(tracer)).Hooks()...))
 	}
 	if tlsConfig != nil {
 		all = append(all, kgo.DialTLSConfig(tlsConfig))

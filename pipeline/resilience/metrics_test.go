@@ -83,7 +83,7 @@ func TestRequestsAreCountedByKindAndCode(t *testing.T) {
 	}, sourceMetrics(t, reg))
 
 	for range 2 { // the second one at the latest is not sent
-		_, err = s.do(t, t.Context(), http.MethodGet, "") //nolint:bodyclose // the test's end closes it
+		_, err = s.do(t, t.Context(), http.MethodGet, "")
 	}
 	require.ErrorIs(t, err, resilience.ErrCircuitOpen)
 	counted := sourceMetrics(t, reg)
@@ -106,7 +106,7 @@ func TestATryThatIsGivenUpIsNotCounted(t *testing.T) {
 		cancel()
 		<-r.Context().Done()
 	})
-	_, err = s.do(t, ctx, http.MethodGet, "") //nolint:bodyclose // there is none
+	_, err = s.do(t, ctx, http.MethodGet, "")
 	require.ErrorIs(t, err, context.Canceled)
 	require.Empty(t, sourceMetrics(t, reg))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/revstream/revstream/pipeline/tracing"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/wire"
 )
@@ -17,7 +18,7 @@ type outgoing struct {
 	id        uuid.UUID
 	answered  func(error)
 	record    kgo.Record
-	headers   [9]kgo.RecordHeader
+	headers   [10]kgo.RecordHeader
 }
 
 // bytesOfMost is what the key, the value and the headers of nearly every event fit into.
@@ -25,8 +26,8 @@ const bytesOfMost = 768
 
 var specVersion, contentType = []byte("1.0"), []byte(event.ContentType)
 
-// write checks the event and makes a record of it, with the headers of event.Headers.
-func (o *outgoing) write(e event.Event) error {
+// write checks the event and makes a record of it, with the headers of event.Headers, and a traceparent unless that is nil.
+func (o *outgoing) write(e event.Event, traceparent []byte) error {
 	w := writer{buf: make([]byte, 0, bytesOfMost)}
 	w.buf = e.AppendKey(w.buf)
 	key := w.cut()
@@ -55,8 +56,13 @@ func (o *outgoing) write(e event.Event) error {
 		{Key: event.HeaderContentType, Value: contentType},
 		{Key: event.HeaderSchemaVersion, Value: o.publisher.version},
 		{Key: event.HeaderCorrelationID, Value: w.cut()},
+		{Key: tracing.Header, Value: traceparent},
 	}
-	o.record = kgo.Record{Topic: o.publisher.topic, Key: key, Value: value, Headers: o.headers[:]}
+	headers := o.headers[:]
+	if traceparent == nil {
+		headers = headers[:len(headers)-1]
+	}
+	o.record = kgo.Record{Topic: o.publisher.topic, Key: key, Value: value, Headers: headers}
 	if size, most := sizeOf(&o.record), o.publisher.maxBytes; size > most {
 		return fmt.Errorf("%d bytes, of %d that a batch may have", size, most)
 	}

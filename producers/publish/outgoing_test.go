@@ -42,7 +42,7 @@ func TestEventWritesItselfAsItsSchemaDoes(t *testing.T) {
 func TestAnEventIsOnePieceOfMemory(t *testing.T) {
 	f, o := sealedForecast(t), &outgoing{publisher: publisherOf(forecast.SchemaFile)}
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
-		if err := o.write(f); err != nil {
+		if err := o.write(f, nil); err != nil {
 			panic(err)
 		}
 	}), 1.0)

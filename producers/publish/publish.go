@@ -11,9 +11,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/snapshot"
+	"github.com/revstream/revstream/pipeline/tracing"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/wire"
@@ -54,10 +57,11 @@ type Publisher struct {
 	maxBytes          int         // of a record with all that is around it
 	answered          func(error) // end, for every event of Publish
 
-	mu      sync.Mutex
-	pending int           // events of Publish that the broker has not answered yet
-	idle    chan struct{} // closed when pending falls to 0; nil while it is 0
-	err     error         // the first failure of Publish since the last Flush
+	mu       sync.Mutex
+	pending  int           // events of Publish that the broker has not answered yet
+	idle     chan struct{} // closed when pending falls to 0; nil while it is 0
+	err      error         // the first failure of Publish since the last Flush
+	shipment *shipment     // since the last Flush; nil while there was nothing
 }
 
 // Open makes sure that the topic exists and the registry knows its schema. The client needs to be one that waits for all
@@ -123,8 +127,8 @@ func counter(reg prometheus.Registerer, name, help, topic string) (prometheus.Co
 // client's buffer is full, Publish waits. An event that cannot be published is ErrInvalid. What happens to it later is
 // told by Flush. ctx must stay open until then.
 func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
-	p.begin()
-	if err := p.PublishFunc(ctx, e, p.answered); err != nil {
+	traceparent := p.begin(ctx)
+	if err := p.send(ctx, e, traceparent, p.answered); err != nil {
 		p.end(nil) // the caller has the error: Flush need not tell it again
 		return err
 	}
@@ -135,8 +139,20 @@ func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
 // acknowledged it, with nil, or when it has failed for good. It is not called if PublishFunc returns an error, and Flush
 // has no part in it. Calls come one at a time from a goroutine of the client, which they must not block.
 func (p *Publisher) PublishFunc(ctx context.Context, e event.Event, answered func(error)) error {
+	ctx, span := p.startSpan(ctx)
+	err := p.send(ctx, e, tracing.Traceparent(ctx), func(err error) {
+		tracing.End(span, err)
+		answered(err)
+	})
+	if err != nil {
+		tracing.End(span, err)
+	}
+	return err
+}
+
+func (p *Publisher) send(ctx context.Context, e event.Event, traceparent []byte, answered func(error)) error {
 	o := &outgoing{publisher: p, id: e.Head().EventID, answered: answered}
-	if err := o.write(e); err != nil {
+	if err := o.write(e, traceparent); err != nil {
 		p.failed.Inc()
 		return fmt.Errorf("publishing event %s to %s: %w: %w", o.id, p.topic, ErrInvalid, err)
 	}
@@ -144,13 +160,33 @@ func (p *Publisher) PublishFunc(ctx context.Context, e event.Event, answered fun
 	return nil
 }
 
-func (p *Publisher) begin() {
+// shipment is what Publish and Reject are given between two Flushes. It has one span, which all of its records name: one
+// for each record would take more memory than the record.
+type shipment struct {
+	span        trace.Span
+	traceparent []byte
+	records     int
+}
+
+func (p *Publisher) startSpan(ctx context.Context) (context.Context, trace.Span) {
+	return tracing.Start(ctx, p.topic+" publish", trace.WithSpanKind(trace.SpanKindProducer), tracing.With(
+		attribute.String("messaging.system", "kafka"), attribute.String("messaging.operation.type", "send"), attribute.String(tracing.Topic, p.topic)))
+}
+
+// begin counts a record of Publish or Reject, and returns the traceparent of the shipment that it is part of.
+func (p *Publisher) begin(ctx context.Context) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pending == 0 {
 		p.idle = make(chan struct{})
 	}
 	p.pending++
+	if p.shipment == nil {
+		ctx, span := p.startSpan(ctx)
+		p.shipment = &shipment{span: span, traceparent: tracing.Traceparent(ctx)}
+	}
+	p.shipment.records++
+	return p.shipment.traceparent
 }
 
 func (p *Publisher) end(err error) {
@@ -167,10 +203,17 @@ func (p *Publisher) end(err error) {
 
 // Flush waits until everything that was given to Publish is acknowledged, and returns the first failure since the last
 // Flush. If ctx ends earlier, the events may still arrive.
-func (p *Publisher) Flush(ctx context.Context) error {
+func (p *Publisher) Flush(ctx context.Context) (err error) {
 	p.mu.Lock()
-	idle := p.idle
+	idle, sent := p.idle, p.shipment
+	p.shipment = nil
 	p.mu.Unlock()
+	if sent != nil {
+		defer func() {
+			sent.span.SetAttributes(attribute.Int(tracing.Records, sent.records))
+			tracing.End(sent.span, err)
+		}()
+	}
 	if idle != nil {
 		select {
 		case <-idle:
@@ -180,7 +223,6 @@ func (p *Publisher) Flush(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.err
-	p.err = nil
+	err, p.err = p.err, nil
 	return err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/deadletter"
+	"github.com/revstream/revstream/pipeline/tracing"
 	"github.com/revstream/revstream/schemas/event"
 )
 
@@ -25,14 +26,18 @@ type Rejection struct {
 // Reject puts a record onto the topic's dead-letter topic, in the background. What becomes of it is told by Flush, as with
 // Publish. One that is too large for any topic goes without its bytes: its letter says so.
 func (p *Publisher) Reject(ctx context.Context, r Rejection) error {
-	p.begin()
-	p.RejectFunc(ctx, r, p.answered)
+	traceparent := p.begin(ctx)
+	p.sendLetter(ctx, r, traceparent, p.answered)
 	return nil
 }
 
 // RejectFunc is Reject for those who need to know of each record by itself; answered is called as PublishFunc calls it.
 func (p *Publisher) RejectFunc(ctx context.Context, r Rejection, answered func(error)) {
-	p.client.Produce(ctx, p.letter(r), func(record *kgo.Record, err error) {
+	p.sendLetter(ctx, r, tracing.Traceparent(ctx), answered)
+}
+
+func (p *Publisher) sendLetter(ctx context.Context, r Rejection, traceparent []byte, answered func(error)) {
+	p.client.Produce(ctx, p.letter(r, traceparent), func(record *kgo.Record, err error) {
 		if err != nil {
 			p.failed.Inc()
 			answered(fmt.Errorf("publishing a dead letter to %s (provision creates the topic): %w", record.Topic, err))
@@ -43,7 +48,7 @@ func (p *Publisher) RejectFunc(ctx context.Context, r Rejection, answered func(e
 	})
 }
 
-func (p *Publisher) letter(r Rejection) *kgo.Record {
+func (p *Publisher) letter(r Rejection, traceparent []byte) *kgo.Record {
 	now := time.Now()
 	poison := consume.Poison{
 		Record: &kgo.Record{
@@ -56,6 +61,9 @@ func (p *Publisher) letter(r Rejection) *kgo.Record {
 		},
 		Stage: deadletter.StageProduce, Reason: r.Reason, Failed: now,
 		Message: strings.ReplaceAll(r.Err.Error(), "\n", "; "),
+	}
+	if traceparent != nil {
+		poison.Record.Headers = append(poison.Record.Headers, kgo.RecordHeader{Key: tracing.Header, Value: traceparent})
 	}
 	if r.Key != "" {
 		poison.Record.Key = []byte(r.Key)
