@@ -95,21 +95,19 @@ type place struct {
 }
 
 func (s *Sampler) positions(ctx context.Context) (map[place]position, error) {
-	rows, err := s.conn.Query(ctx, "SELECT topic, partition, topic_id, first_offset, next_offset FROM "+positionsTable+" FINAL")
-	if err != nil {
+	var rows []struct {
+		Topic     string    `ch:"topic"`
+		Partition int32     `ch:"partition"`
+		TopicID   uuid.UUID `ch:"topic_id"`
+		First     int64     `ch:"first_offset"`
+		Next      int64     `ch:"next_offset"`
+	}
+	if err := s.conn.Select(ctx, &rows, "SELECT topic, partition, topic_id, first_offset, next_offset FROM "+positionsTable+" FINAL"); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", positionsTable, err)
 	}
-	defer rows.Close()
-	found := map[place]position{}
-	for rows.Next() {
-		var p position
-		if err := rows.Scan(&p.topic, &p.partition, &p.topicID, &p.first, &p.next); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", positionsTable, err)
-		}
-		found[place{p.topic, p.partition}] = p
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", positionsTable, err)
+	found := make(map[place]position, len(rows))
+	for _, r := range rows {
+		found[place{r.Topic, r.Partition}] = position{topicID: r.TopicID, first: r.First, next: r.Next}
 	}
 	return found, nil
 }

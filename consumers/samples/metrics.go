@@ -34,37 +34,24 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 // Observe sets them.
 func (m *Metrics) Observe(ctx context.Context, conn clickhouse.Conn) error {
 	return errors.Join(
-		fill(ctx, conn, m.freshness, "freshness", "SELECT [source, entity], toFloat64(age_seconds) FROM freshness WHERE age_seconds IS NOT NULL"),
-		fill(ctx, conn, m.rows, "the tables' rows", `SELECT [name], toFloat64(total_rows) FROM system.tables
+		fill(ctx, conn, m.freshness, "freshness", "SELECT [source, entity] AS labels, toFloat64(age_seconds) AS value FROM freshness WHERE age_seconds IS NOT NULL"),
+		fill(ctx, conn, m.rows, "the tables' rows", `SELECT [name] AS labels, toFloat64(total_rows) AS value FROM system.tables
 			WHERE database = currentDatabase() AND engine LIKE '%MergeTree' AND total_rows IS NOT NULL`),
 	)
 }
 
 // fill sets a vector to the rows of a query: labels and value. What the query no longer has is gone.
 func fill(ctx context.Context, conn clickhouse.Conn, vec *prometheus.GaugeVec, what, query string) error {
-	rows, err := conn.Query(ctx, query)
-	if err != nil {
-		return fmt.Errorf("reading %s: %w", what, err)
+	var samples []struct {
+		Labels []string `ch:"labels"`
+		Value  float64  `ch:"value"`
 	}
-	defer rows.Close()
-	type sample struct {
-		labels []string
-		value  float64
-	}
-	var samples []sample
-	for rows.Next() {
-		var one sample
-		if err := rows.Scan(&one.labels, &one.value); err != nil {
-			return fmt.Errorf("reading %s: %w", what, err)
-		}
-		samples = append(samples, one)
-	}
-	if err := rows.Err(); err != nil {
+	if err := conn.Select(ctx, &samples, query); err != nil {
 		return fmt.Errorf("reading %s: %w", what, err)
 	}
 	vec.Reset()
 	for _, one := range samples {
-		vec.WithLabelValues(one.labels...).Set(one.value)
+		vec.WithLabelValues(one.Labels...).Set(one.Value)
 	}
 	return nil
 }
