@@ -25,6 +25,7 @@ type Addrs struct {
 	ForecastConsumer string `name:"forecast-consumer-addr" env:"FORECAST_CONSUMER_ADDR" default:"127.0.0.1:8103" help:"Health and metrics of forecast-consumer." group:"Addresses"`
 	PeopleConsumer   string `name:"people-consumer-addr" env:"PEOPLE_CONSUMER_ADDR" default:"127.0.0.1:8104" help:"Health and metrics of people-consumer." group:"Addresses"`
 	DLQDesk          string `name:"dlq-desk-addr" env:"DLQ_DESK_ADDR" default:"127.0.0.1:8106" help:"Health and metrics of the dead-letter desk." group:"Addresses"`
+	WarehouseWatch   string `name:"warehouse-watch-addr" env:"WAREHOUSE_WATCH_ADDR" default:"127.0.0.1:8107" help:"Health and metrics of warehouse watch." group:"Addresses"`
 	DeskPage         string `name:"desk-addr" env:"DESK_ADDR" default:"127.0.0.1:8105" help:"Page of the dead-letter desk." group:"Addresses"`
 	Webhooks         string `name:"webhook-addr" env:"WEBHOOK_ADDR" default:"127.0.0.1:8112" help:"Webhook receiver of people-producer." group:"Addresses"`
 }
@@ -33,7 +34,7 @@ type Addrs struct {
 func (a *Addrs) fields() []*string {
 	return []*string{
 		&a.Broker, &a.Registry, &a.ClickHouse, &a.Clari, &a.Salesloft,
-		&a.ForecastProducer, &a.PeopleProducer, &a.ForecastConsumer, &a.PeopleConsumer, &a.Webhooks, &a.DLQDesk, &a.DeskPage,
+		&a.ForecastProducer, &a.PeopleProducer, &a.ForecastConsumer, &a.PeopleConsumer, &a.Webhooks, &a.DLQDesk, &a.DeskPage, &a.WarehouseWatch,
 	}
 }
 

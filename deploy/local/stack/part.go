@@ -34,6 +34,7 @@ const (
 	ForecastConsumer = "forecast-consumer"
 	PeopleConsumer   = "people-consumer"
 	DLQDesk          = "dlq-desk"
+	WarehouseWatch   = "warehouse-watch"
 )
 
 // Surroundings are what revstream needs around it; they start first.
@@ -99,6 +100,10 @@ func (s *Stack) part(name string) (part, error) {
 	case DLQDesk:
 		p := s.service(name, "dlq-desk-addr", a.DLQDesk)
 		p.args = []string{"dlq-replayer", "serve"}
+		return p, nil
+	case WarehouseWatch:
+		p := s.service(name, "warehouse-watch-addr", a.WarehouseWatch)
+		p.args = []string{"warehouse", "watch"}
 		return p, nil
 	}
 	return part{}, fmt.Errorf("there is no part %q in the stack", name)
