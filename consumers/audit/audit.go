@@ -17,7 +17,7 @@ import (
 
 // Of makes the stream of the topic of decisions. Nothing on it is poison: what cannot be read is a row that says so.
 func Of(group string) service.Stream {
-	return service.Stream{Topic: schemas.DLQDecisionsTopic, NoLetters: true, Loop: func(p service.Parts) (service.Loop, error) {
+	return service.Stream{Topic: schemas.DLQDecisionsTopic, Group: group, NoLetters: true, Loop: func(p service.Parts) (service.Loop, error) {
 		p.Consume.Topic, p.Consume.Group = schemas.DLQDecisionsTopic, group
 		p.Consume.MaxValueBytes = math.MaxInt // the topic's own limit holds
 		return consume.New(p.Consume, p.Logger, p.Metrics, &sink{p.Sink, p.Conn}, deadletter.NewWriter(p.Letters, group, daemon.Version()))

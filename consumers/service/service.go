@@ -174,6 +174,7 @@ type Loop interface {
 // Stream is the way of one topic into its tables.
 type Stream struct {
 	Topic     string
+	Group     string                    // consumer group, whose members share the topic's partitions
 	NoLetters bool                      // nothing on the topic is poison, and it has no dead-letter topic
 	Loop      func(Parts) (Loop, error) // does no I/O
 }
@@ -193,7 +194,7 @@ func Of[E any, P interface {
 	*E
 	event.Event
 }](topic, group string, reader *avro.Schema, tables string, columns []table.Column[P]) Stream {
-	return Stream{Topic: topic, Loop: func(p Parts) (Loop, error) {
+	return Stream{Topic: topic, Group: group, Loop: func(p Parts) (Loop, error) {
 		decoder := wire.NewDecoder(reader, p.Registry)
 		sink, err := clickhousesink.New(p.Sink, p.Metrics, p.Conn, clickhousesink.Tables[P]{
 			Entity: tables, Columns: columns, NewReader: func() clickhousesink.Reader[P] { return newReader[E, P](decoder) },

@@ -38,9 +38,11 @@ const (
 	headerEventID      = prefix + "event-id"
 	headerCorrelation  = prefix + "correlation-id"
 	headerReplays      = prefix + "replays"
-	headerReplayID     = prefix + "replay-id"
 	headerImportedFrom = prefix + "imported-from"
 )
+
+// HeaderReplayID names the header of a record that a replay has put on its topic again: the replay's ID.
+const HeaderReplayID = prefix + "replay-id"
 
 // Suffix of a dead-letter topic.
 const Suffix = ".dlq"
@@ -130,7 +132,7 @@ func (l *Letter) text(header string) *string {
 		return &l.EventID
 	case headerCorrelation:
 		return &l.CorrelationID
-	case headerReplayID:
+	case HeaderReplayID:
 		return &l.ReplayID
 	case headerImportedFrom:
 		return &l.ImportedFrom
@@ -191,7 +193,7 @@ func (l Letter) Replay(replayID string) *kgo.Record {
 		Topic: l.Topic, Key: l.Key, Value: l.Value,
 		Headers: append(headers,
 			header(headerReplays, strconv.Itoa(l.Replays+1)),
-			header(headerReplayID, replayID),
+			header(HeaderReplayID, replayID),
 			header(headerFirstFailure, stamp(l.FirstFailure)),
 		),
 	}
@@ -216,7 +218,7 @@ func (l Letter) Record() *kgo.Record {
 		header(headerEventID, l.EventID),
 		header(headerCorrelation, l.CorrelationID),
 		header(headerReplays, strconv.Itoa(l.Replays)),
-		header(headerReplayID, l.ReplayID),
+		header(HeaderReplayID, l.ReplayID),
 	)
 	if l.ImportedFrom != "" {
 		headers = append(headers, header(headerImportedFrom, l.ImportedFrom))

@@ -150,6 +150,6 @@ func (w *Writer) Record(p consume.Poison) *kgo.Record {
 		Reason: p.Reason, Message: p.Message, Stage: string(p.Stage), Group: w.group, Version: w.version,
 		Attempts: int(replays) + 1, FirstFailure: first, LastFailure: p.Failed,
 		EventID: seen[originEventID], CorrelationID: seen[originCorrelation],
-		Replays: int(replays), ReplayID: earlier[headerReplayID],
+		Replays: int(replays), ReplayID: earlier[HeaderReplayID],
 	}.Record()
 }
