@@ -1,6 +1,7 @@
 -- +goose Up
 
-CREATE TABLE forecast_current
+-- sharded by: cityHash64(forecast_id, time_period_id, time_frame_id, user_id, field_id, kind)
+CREATE TABLE IF NOT EXISTS forecast_current
 (
     forecast_id LowCardinality(String) COMMENT 'Clari forecast (configuration of the producer). Part of the key.',
     time_period_id LowCardinality(String) COMMENT 'Period the value belongs to, such as 2026_Q1. Part of the key.',
@@ -45,7 +46,8 @@ ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY (forecast_id, time_period_id, time_frame_id, user_id, field_id, kind)
 COMMENT 'The newest version of each key, deletes included; read the view forecast.';
 
-CREATE TABLE forecast_history
+-- sharded by: cityHash64(forecast_id, time_period_id, time_frame_id, user_id, field_id, kind)
+CREATE TABLE IF NOT EXISTS forecast_history
 (
     forecast_id LowCardinality(String) COMMENT 'Clari forecast (configuration of the producer). Part of the key.',
     time_period_id LowCardinality(String) COMMENT 'Period the value belongs to, such as 2026_Q1. Part of the key.',
@@ -92,7 +94,8 @@ ENGINE = ReplacingMergeTree
 ORDER BY (forecast_id, time_period_id, time_frame_id, user_id, field_id, kind, source_version, event_id)
 COMMENT 'Every version of each key; read it with FINAL where exact counts matter.';
 
-CREATE TABLE forecast_ledger
+-- sharded by: cityHash64(event_id)
+CREATE TABLE IF NOT EXISTS forecast_ledger
 (
     event_id UUID COMMENT 'Identity of the fact; sorts by source_version as toUInt128(event_id).',
     kafka_topic LowCardinality(String) COMMENT 'Topic it was read from.',
@@ -107,7 +110,7 @@ TTL ingested_at + INTERVAL 90 DAY DELETE
 SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1
 COMMENT 'The events that are in current and in history; consumers drop what it has.';
 
-CREATE VIEW forecast AS
+CREATE VIEW IF NOT EXISTS forecast AS
 SELECT
     forecast_id,
     time_period_id,
@@ -149,10 +152,10 @@ COMMENT 'One row for each forecast value: forecast, period, week, user, field, k
 
 -- +goose Down
 
-DROP VIEW forecast;
+DROP VIEW IF EXISTS forecast;
 
-DROP TABLE forecast_ledger;
+DROP TABLE IF EXISTS forecast_ledger;
 
-DROP TABLE forecast_history;
+DROP TABLE IF EXISTS forecast_history;
 
-DROP TABLE forecast_current;
+DROP TABLE IF EXISTS forecast_current;

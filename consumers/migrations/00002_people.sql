@@ -1,6 +1,7 @@
 -- +goose Up
 
-CREATE TABLE people_current
+-- sharded by: intHash64(person_id)
+CREATE TABLE IF NOT EXISTS people_current
 (
     person_id Int64 COMMENT 'Salesloft\'s ID of the person. The key is salesloft:<person_id>.',
     created_at Nullable(DateTime64(6, 'UTC')) COMMENT 'When the person was created, UTC.',
@@ -80,7 +81,8 @@ ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY (person_id)
 COMMENT 'The newest version of each key, deletes included; read the view people.';
 
-CREATE TABLE people_history
+-- sharded by: intHash64(person_id)
+CREATE TABLE IF NOT EXISTS people_history
 (
     person_id Int64 COMMENT 'Salesloft\'s ID of the person. The key is salesloft:<person_id>.',
     created_at Nullable(DateTime64(6, 'UTC')) COMMENT 'When the person was created, UTC.',
@@ -162,7 +164,8 @@ ENGINE = ReplacingMergeTree
 ORDER BY (person_id, source_version, event_id)
 COMMENT 'Every version of each key; read it with FINAL where exact counts matter.';
 
-CREATE TABLE people_ledger
+-- sharded by: cityHash64(event_id)
+CREATE TABLE IF NOT EXISTS people_ledger
 (
     event_id UUID COMMENT 'Identity of the fact; sorts by source_version as toUInt128(event_id).',
     kafka_topic LowCardinality(String) COMMENT 'Topic it was read from.',
@@ -177,7 +180,7 @@ TTL ingested_at + INTERVAL 90 DAY DELETE
 SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1
 COMMENT 'The events that are in current and in history; consumers drop what it has.';
 
-CREATE VIEW people AS
+CREATE VIEW IF NOT EXISTS people AS
 SELECT
     person_id,
     created_at,
@@ -254,10 +257,10 @@ COMMENT 'One row for each Salesloft person; newest source version, deletes hidde
 
 -- +goose Down
 
-DROP VIEW people;
+DROP VIEW IF EXISTS people;
 
-DROP TABLE people_ledger;
+DROP TABLE IF EXISTS people_ledger;
 
-DROP TABLE people_history;
+DROP TABLE IF EXISTS people_history;
 
-DROP TABLE people_current;
+DROP TABLE IF EXISTS people_current;

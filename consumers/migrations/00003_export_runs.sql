@@ -1,6 +1,7 @@
 -- +goose Up
 
-CREATE TABLE export_runs_current
+-- sharded by: cityHash64(run_id)
+CREATE TABLE IF NOT EXISTS export_runs_current
 (
     run_id String COMMENT 'clari:<job ID>, or salesloft:<correlation ID>. The key.',
     source LowCardinality(String) COMMENT 'clari or salesloft.',
@@ -34,7 +35,8 @@ ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY (run_id)
 COMMENT 'The newest version of each key, deletes included; read the view export_runs.';
 
-CREATE TABLE export_runs_history
+-- sharded by: cityHash64(run_id)
+CREATE TABLE IF NOT EXISTS export_runs_history
 (
     run_id String COMMENT 'clari:<job ID>, or salesloft:<correlation ID>. The key.',
     source LowCardinality(String) COMMENT 'clari or salesloft.',
@@ -70,7 +72,8 @@ ENGINE = ReplacingMergeTree
 ORDER BY (run_id, source_version, event_id)
 COMMENT 'Every version of each key; read it with FINAL where exact counts matter.';
 
-CREATE TABLE export_runs_ledger
+-- sharded by: cityHash64(event_id)
+CREATE TABLE IF NOT EXISTS export_runs_ledger
 (
     event_id UUID COMMENT 'Identity of the fact; sorts by source_version as toUInt128(event_id).',
     kafka_topic LowCardinality(String) COMMENT 'Topic it was read from.',
@@ -85,7 +88,7 @@ TTL ingested_at + INTERVAL 90 DAY DELETE
 SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1
 COMMENT 'The events that are in current and in history; consumers drop what it has.';
 
-CREATE VIEW export_runs AS
+CREATE VIEW IF NOT EXISTS export_runs AS
 SELECT
     run_id,
     source,
@@ -116,10 +119,10 @@ COMMENT 'One row for each export job or sync window; newest source version, dele
 
 -- +goose Down
 
-DROP VIEW export_runs;
+DROP VIEW IF EXISTS export_runs;
 
-DROP TABLE export_runs_ledger;
+DROP TABLE IF EXISTS export_runs_ledger;
 
-DROP TABLE export_runs_history;
+DROP TABLE IF EXISTS export_runs_history;
 
-DROP TABLE export_runs_current;
+DROP TABLE IF EXISTS export_runs_current;

@@ -3,28 +3,28 @@
 -- +goose Up
 
 ALTER TABLE export_runs_current
-    ADD COLUMN jobs Int64 DEFAULT 1 COMMENT 'Export jobs that it took: those that failed or took too long, and the last. 0 for a sync window.' AFTER error,
-    ADD COLUMN rows_truncated Bool COMMENT 'The source says that rows are missing.' AFTER jobs,
-    ADD COLUMN cells_truncated Bool COMMENT 'The source says that values are missing.' AFTER rows_truncated,
-    ADD COLUMN empty Bool COMMENT 'The export had no entries.' AFTER cells_truncated,
-    ADD COLUMN time_period_received Nullable(String) COMMENT 'Period of the results where it is another than asked for; nothing of them was published.' AFTER empty,
-    ADD COLUMN period_gap Bool COMMENT 'The period does not end on the day before the next one begins.' AFTER time_period_received,
-    ADD COLUMN unknown_users Int64 COMMENT 'Entries that refer to a user whom the export does not describe.' AFTER period_gap,
-    ADD COLUMN unknown_fields Int64 COMMENT 'Entries that refer to a field that the export does not describe.' AFTER unknown_users,
-    ADD COLUMN rows_previous Nullable(Int64) COMMENT 'Values that the source handed over in the last run of the same period and settings.' AFTER unknown_fields,
-    ADD COLUMN unusual_count Bool COMMENT 'rows_expected is far from rows_previous.' AFTER rows_previous;
+    ADD COLUMN IF NOT EXISTS jobs Int64 DEFAULT 1 COMMENT 'Export jobs that it took: those that failed or took too long, and the last. 0 for a sync window.' AFTER error,
+    ADD COLUMN IF NOT EXISTS rows_truncated Bool COMMENT 'The source says that rows are missing.' AFTER jobs,
+    ADD COLUMN IF NOT EXISTS cells_truncated Bool COMMENT 'The source says that values are missing.' AFTER rows_truncated,
+    ADD COLUMN IF NOT EXISTS empty Bool COMMENT 'The export had no entries.' AFTER cells_truncated,
+    ADD COLUMN IF NOT EXISTS time_period_received Nullable(String) COMMENT 'Period of the results where it is another than asked for; nothing of them was published.' AFTER empty,
+    ADD COLUMN IF NOT EXISTS period_gap Bool COMMENT 'The period does not end on the day before the next one begins.' AFTER time_period_received,
+    ADD COLUMN IF NOT EXISTS unknown_users Int64 COMMENT 'Entries that refer to a user whom the export does not describe.' AFTER period_gap,
+    ADD COLUMN IF NOT EXISTS unknown_fields Int64 COMMENT 'Entries that refer to a field that the export does not describe.' AFTER unknown_users,
+    ADD COLUMN IF NOT EXISTS rows_previous Nullable(Int64) COMMENT 'Values that the source handed over in the last run of the same period and settings.' AFTER unknown_fields,
+    ADD COLUMN IF NOT EXISTS unusual_count Bool COMMENT 'rows_expected is far from rows_previous.' AFTER rows_previous;
 
 ALTER TABLE export_runs_history
-    ADD COLUMN jobs Int64 DEFAULT 1 COMMENT 'Export jobs that it took: those that failed or took too long, and the last. 0 for a sync window.' AFTER error,
-    ADD COLUMN rows_truncated Bool COMMENT 'The source says that rows are missing.' AFTER jobs,
-    ADD COLUMN cells_truncated Bool COMMENT 'The source says that values are missing.' AFTER rows_truncated,
-    ADD COLUMN empty Bool COMMENT 'The export had no entries.' AFTER cells_truncated,
-    ADD COLUMN time_period_received Nullable(String) COMMENT 'Period of the results where it is another than asked for; nothing of them was published.' AFTER empty,
-    ADD COLUMN period_gap Bool COMMENT 'The period does not end on the day before the next one begins.' AFTER time_period_received,
-    ADD COLUMN unknown_users Int64 COMMENT 'Entries that refer to a user whom the export does not describe.' AFTER period_gap,
-    ADD COLUMN unknown_fields Int64 COMMENT 'Entries that refer to a field that the export does not describe.' AFTER unknown_users,
-    ADD COLUMN rows_previous Nullable(Int64) COMMENT 'Values that the source handed over in the last run of the same period and settings.' AFTER unknown_fields,
-    ADD COLUMN unusual_count Bool COMMENT 'rows_expected is far from rows_previous.' AFTER rows_previous;
+    ADD COLUMN IF NOT EXISTS jobs Int64 DEFAULT 1 COMMENT 'Export jobs that it took: those that failed or took too long, and the last. 0 for a sync window.' AFTER error,
+    ADD COLUMN IF NOT EXISTS rows_truncated Bool COMMENT 'The source says that rows are missing.' AFTER jobs,
+    ADD COLUMN IF NOT EXISTS cells_truncated Bool COMMENT 'The source says that values are missing.' AFTER rows_truncated,
+    ADD COLUMN IF NOT EXISTS empty Bool COMMENT 'The export had no entries.' AFTER cells_truncated,
+    ADD COLUMN IF NOT EXISTS time_period_received Nullable(String) COMMENT 'Period of the results where it is another than asked for; nothing of them was published.' AFTER empty,
+    ADD COLUMN IF NOT EXISTS period_gap Bool COMMENT 'The period does not end on the day before the next one begins.' AFTER time_period_received,
+    ADD COLUMN IF NOT EXISTS unknown_users Int64 COMMENT 'Entries that refer to a user whom the export does not describe.' AFTER period_gap,
+    ADD COLUMN IF NOT EXISTS unknown_fields Int64 COMMENT 'Entries that refer to a field that the export does not describe.' AFTER unknown_users,
+    ADD COLUMN IF NOT EXISTS rows_previous Nullable(Int64) COMMENT 'Values that the source handed over in the last run of the same period and settings.' AFTER unknown_fields,
+    ADD COLUMN IF NOT EXISTS unusual_count Bool COMMENT 'rows_expected is far from rows_previous.' AFTER rows_previous;
 
 CREATE OR REPLACE VIEW export_runs AS
 SELECT
@@ -97,25 +97,25 @@ FROM export_runs_current FINAL
 COMMENT 'One row for each export job or sync window; newest source version, deletes hidden.';
 
 ALTER TABLE export_runs_history
-    DROP COLUMN unusual_count,
-    DROP COLUMN rows_previous,
-    DROP COLUMN unknown_fields,
-    DROP COLUMN unknown_users,
-    DROP COLUMN period_gap,
-    DROP COLUMN time_period_received,
-    DROP COLUMN empty,
-    DROP COLUMN cells_truncated,
-    DROP COLUMN rows_truncated,
-    DROP COLUMN jobs;
+    DROP COLUMN IF EXISTS unusual_count,
+    DROP COLUMN IF EXISTS rows_previous,
+    DROP COLUMN IF EXISTS unknown_fields,
+    DROP COLUMN IF EXISTS unknown_users,
+    DROP COLUMN IF EXISTS period_gap,
+    DROP COLUMN IF EXISTS time_period_received,
+    DROP COLUMN IF EXISTS empty,
+    DROP COLUMN IF EXISTS cells_truncated,
+    DROP COLUMN IF EXISTS rows_truncated,
+    DROP COLUMN IF EXISTS jobs;
 
 ALTER TABLE export_runs_current
-    DROP COLUMN unusual_count,
-    DROP COLUMN rows_previous,
-    DROP COLUMN unknown_fields,
-    DROP COLUMN unknown_users,
-    DROP COLUMN period_gap,
-    DROP COLUMN time_period_received,
-    DROP COLUMN empty,
-    DROP COLUMN cells_truncated,
-    DROP COLUMN rows_truncated,
-    DROP COLUMN jobs;
+    DROP COLUMN IF EXISTS unusual_count,
+    DROP COLUMN IF EXISTS rows_previous,
+    DROP COLUMN IF EXISTS unknown_fields,
+    DROP COLUMN IF EXISTS unknown_users,
+    DROP COLUMN IF EXISTS period_gap,
+    DROP COLUMN IF EXISTS time_period_received,
+    DROP COLUMN IF EXISTS empty,
+    DROP COLUMN IF EXISTS cells_truncated,
+    DROP COLUMN IF EXISTS rows_truncated,
+    DROP COLUMN IF EXISTS jobs;

@@ -2,7 +2,8 @@
 
 -- +goose Up
 
-CREATE TABLE dlq_audit
+-- sharded by: cityHash64(run_id)
+CREATE TABLE IF NOT EXISTS dlq_audit
 (
     at DateTime64(6, 'UTC') COMMENT 'When it was done, UTC. A run''s start for "run running", and its end for the others.',
     what LowCardinality(String) COMMENT 'Of a letter: replayed, parked, unparked, discarded or revealed. Of a run: "run running", "run done", "run stopped" (by itself) or "run interrupted". undecipherable: a record of no known form, of which only the key and the time are known.',
@@ -35,4 +36,4 @@ COMMENT 'Who did what with the dead letters and why: a row for each decision and
 
 -- +goose Down
 
-DROP TABLE dlq_audit;
+DROP TABLE IF EXISTS dlq_audit;

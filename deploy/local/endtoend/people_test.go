@@ -41,7 +41,7 @@ func TestRecordedPeopleLandWithEveryValue(t *testing.T) {
 	rows := map[json.Number]map[string]any{}
 	require.Eventually(t, func() bool {
 		answer, err := status.Query(t.Context(), s.Config().ClickHouseURL(),
-			"SELECT * FROM people FORMAT JSONEachRow SETTINGS date_time_output_format = 'iso', output_format_json_quote_64bit_integers = 0")
+			"SELECT * FROM people_full FORMAT JSONEachRow SETTINGS date_time_output_format = 'iso', output_format_json_quote_64bit_integers = 0")
 		require.NoError(t, err)
 		clear(rows)
 		for line := range strings.Lines(answer) {
