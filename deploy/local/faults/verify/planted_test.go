@@ -64,8 +64,8 @@ func TestWarehouseFindsWhatIsPlanted(t *testing.T) {
 			"INSERT INTO people_history SELECT * FROM merging WHERE event_id = '" + before + "'",
 		}, found{doubled: 1}, before},
 		"a view that shows a key twice": {[]string{
-			"DROP VIEW people",
-			"CREATE VIEW people AS SELECT * FROM people_current FINAL UNION ALL SELECT * FROM people_current FINAL WHERE person_id = " + person,
+			"DROP VIEW people_full",
+			"CREATE VIEW people_full AS SELECT * FROM people_current FINAL UNION ALL SELECT * FROM people_current FINAL WHERE person_id = " + person,
 		}, found{doubled: 1}, person},
 		"an older version":              {replace("forecast", shown, older), found{stale: 1}, "source_version"},
 		"a key that should be deleted":  {replace("people", hidden, before), found{stale: 1}, "deleted"},

@@ -18,7 +18,7 @@ import (
 
 // table is where a topic's events are.
 type table struct {
-	name    string // of the view, and the prefix of the tables
+	name    string // prefix of the tables and of the view that masks nothing
 	key     string // SQL that makes the record's key
 	columns []string
 }
@@ -113,7 +113,7 @@ func (c *check) history(ctx context.Context) error {
 func (c *check) current(ctx context.Context) error {
 	visible := c.topic.Visible(c.repaired)
 	c.found.Visible += len(visible)
-	table := c.table.name + "_current"
+	table, view := c.table.name+"_current", c.table.name+"_full"
 	final, err := c.db.final(ctx, table)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (c *check) current(ctx context.Context) error {
 	columns := strings.Join(c.table.columns, ", ")
 	for _, source := range []struct{ name, sql string }{
 		{table, fmt.Sprintf("SELECT %s AS key, event_id, source_version, %s FROM %s %s", c.table.key, columns, table, final)},
-		{"view " + c.table.name, fmt.Sprintf("SELECT %s AS key, source_version, %s FROM %s", c.table.key, columns, c.table.name)},
+		{"view " + view, fmt.Sprintf("SELECT %s AS key, source_version, %s FROM %s", c.table.key, columns, view)},
 	} {
 		seen := make(map[string]bool, len(visible))
 		err := c.db.query(ctx, source.sql, func(dec *json.Decoder) error {
