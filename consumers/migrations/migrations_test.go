@@ -35,12 +35,14 @@ func TestUpIsSafeToRunAgain(t *testing.T) {
 		"consumer_lag", "consumer_lag_samples",
 		"dead_letter_positions", "dead_letter_states", "dead_letters", "dead_letters_open",
 		"dlq_audit",
+		"erasures",
 		"export_runs", "export_runs_current", "export_runs_history", "export_runs_ledger",
 		"forecast", "forecast_as_of", "forecast_changes", "forecast_current", "forecast_full", "forecast_history", "forecast_ledger", "forecast_vs_quota",
 		"freshness",
 		"masking_key",
 		"people", "people_as_of", "people_current", "people_full", "people_history", "people_ledger",
 		"pipeline_health",
+		"reconciliation", "reconciliation_missing", "reconciliations",
 	}, "\n"), tables)
 }
 
