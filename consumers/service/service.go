@@ -198,6 +198,10 @@ func Of[E any, P interface {
 		decoder := wire.NewDecoder(reader, p.Registry)
 		sink, err := clickhousesink.New(p.Sink, p.Metrics, p.Conn, clickhousesink.Tables[P]{
 			Entity: tables, Columns: columns, NewReader: func() clickhousesink.Reader[P] { return newReader[E, P](decoder) },
+			Dates: func(e P) (happened, observed time.Time) {
+				head := e.Head()
+				return head.SourceVersion, head.ObservedAt
+			},
 		})
 		if err != nil {
 			return nil, err

@@ -3,12 +3,17 @@ package clickhousesink
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/revstream/revstream/pipeline/consume"
 )
+
+var _ consume.Dated = (*batch[*kgo.Record])(nil)
 
 // batch is a consume.Batch.
 type batch[E any] struct {
@@ -20,6 +25,9 @@ type batch[E any] struct {
 	copies  *rows[E]               // what came of it again
 	bad     map[uuid.UUID]struct{} // what was refused of rows
 	refused []consume.Refused      // what Store has yet to return
+
+	duplicates         int       // events dropped so far
+	happened, observed time.Time // of the first event
 }
 
 // NewBatch implements consume.Sink.
@@ -46,6 +54,9 @@ func (b *batch[E]) Add(ctx context.Context, rec *kgo.Record) error {
 		return err
 	}
 	to, before := b.rows, len(b.seen)
+	if before == 0 && b.sink.tables.Dates != nil {
+		b.happened, b.observed = b.sink.tables.Dates(e)
+	}
 	if b.seen[id] = struct{}{}; len(b.seen) == before {
 		to = b.copies
 	}
@@ -53,12 +64,18 @@ func (b *batch[E]) Add(ctx context.Context, rec *kgo.Record) error {
 	return nil
 }
 
+// Dates implements consume.Dated.
+func (b *batch[E]) Dates() (happened, observed time.Time) { return b.happened, b.observed }
+
 // Store implements consume.Batch.
 func (b *batch[E]) Store(ctx context.Context) ([]consume.Refused, error) {
 	for {
-		refused, err := b.sink.store(ctx, b.rows, b.seen)
+		refused, duplicates, err := b.sink.store(ctx, b.rows, b.seen)
 		if err != nil && !errors.Is(err, consume.ErrUnfinished) {
 			return nil, err
+		}
+		if err == nil {
+			b.drop(duplicates)
 		}
 		for _, r := range refused {
 			b.bad[r.id] = struct{}{}
@@ -73,6 +90,7 @@ func (b *batch[E]) Store(ctx context.Context) ([]consume.Refused, error) {
 		}
 	}
 	refused := b.takeRefused()
+	trace.SpanFromContext(ctx).SetAttributes(attribute.Int("revstream.duplicates", b.duplicates))
 	b.sink.reuse(b)
 	return refused, nil
 }
@@ -87,7 +105,7 @@ func (b *batch[E]) takeRefused() []consume.Refused {
 // keeps its ID when it is repaired, so a copy may be good. All others are duplicates.
 func (b *batch[E]) turnToCopies() bool {
 	if len(b.bad) == 0 {
-		b.sink.metrics.duplicates.Add(float64(b.copies.len()))
+		b.drop(b.copies.len())
 		return false
 	}
 	before, first := b.copies.len(), make(map[uuid.UUID]int)
@@ -105,8 +123,14 @@ func (b *batch[E]) turnToCopies() bool {
 		return ok && at < i
 	})
 	clear(b.bad)
-	b.sink.metrics.duplicates.Add(float64(before - b.rows.len() - b.copies.len()))
+	b.drop(before - b.rows.len() - b.copies.len())
 	return b.rows.len() > 0
+}
+
+// drop counts events that are duplicates.
+func (b *batch[E]) drop(duplicates int) {
+	b.duplicates += duplicates
+	b.sink.metrics.duplicates.Add(float64(duplicates))
 }
 
 // reset empties the batch and keeps its memory.
@@ -114,6 +138,7 @@ func (b *batch[E]) reset() {
 	b.rows.reset()
 	b.copies.reset()
 	clear(b.seen)
+	b.duplicates, b.happened, b.observed = 0, time.Time{}, time.Time{}
 }
 
 func has(set map[uuid.UUID]struct{}, id uuid.UUID) bool {

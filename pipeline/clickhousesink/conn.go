@@ -2,11 +2,14 @@ package clickhousesink
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/revstream/revstream/pipeline/tracing"
 )
 
 // Open makes a connection pool from a URL such as
@@ -30,9 +33,23 @@ func Open(rawURL string) (clickhouse.Conn, error) {
 		return nil, errors.New("CLICKHOUSE_URL has an unsupported option")
 	}
 	opts.DialTimeout = 10 * time.Second
+	opts.TransportFunc = func(next *http.Transport) (http.RoundTripper, error) { return spanning{next}, nil }
 	conn, err := clickhouse.Open(opts)
 	if err != nil {
 		return nil, errors.New("CLICKHOUSE_URL has an unsupported option")
 	}
 	return conn, nil
+}
+
+// spanning is a transport that names the span of a request's context to ClickHouse, whose own spans then are below it. The
+// driver does so for the native protocol alone.
+type spanning struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (s spanning) RoundTrip(req *http.Request) (*http.Response, error) {
+	if traceparent := tracing.Traceparent(req.Context()); traceparent != nil {
+		req = req.Clone(req.Context())
+		req.Header.Set(tracing.Header, string(traceparent))
+	}
+	return s.Transport.RoundTrip(req)
 }

@@ -80,5 +80,5 @@ func codeOf(err error) string {
 	if exception, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		return strconv.Itoa(int(exception.Code))
 	}
-	return "connection"
+	return codeConnection
 }

@@ -12,9 +12,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/revstream/revstream/pipeline/consume"
 	"github.com/revstream/revstream/pipeline/table"
+	"github.com/revstream/revstream/pipeline/tracing"
 )
 
 // Conn is what the sink needs of a ClickHouse connection. Open makes one.
@@ -30,6 +33,8 @@ type Tables[E any] struct {
 	// Columns fill current and history alike.
 	Columns   []table.Column[E]
 	NewReader func() Reader[E]
+	// Dates are those of an event: when it happened by the source's clock, and when its producer saw it. Optional.
+	Dates func(E) (happened, observed time.Time)
 }
 
 // Reader returns the event of a record, valid until it is asked for the next, and the event's ID.
@@ -115,21 +120,41 @@ type refusal struct {
 	consume.Refused
 }
 
-// store stores rows, each of another one of the events. It leaves the rows as they are.
-func (s *Sink[E]) store(ctx context.Context, r *rows[E], events map[uuid.UUID]struct{}) ([]refusal, error) {
+// store stores rows, each of another one of the events, and says how many of them the ledger knew. It leaves the rows as
+// they are.
+func (s *Sink[E]) store(ctx context.Context, r *rows[E], events map[uuid.UUID]struct{}) (refused []refusal, duplicates int, err error) {
 	if r.len() == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
-	known, err := s.known(ctx, events)
+	known, err := s.lookUp(ctx, events)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	fresh := s.without(r, known)
-	refused, err := s.write(ctx, fresh, isolateAtOnce)
-	if err == nil {
-		s.metrics.duplicates.Add(float64(r.len() - fresh.len()))
+	refused, err = s.write(ctx, fresh, isolateAtOnce)
+	return refused, r.len() - fresh.len(), err
+}
+
+// lookUp is step 1.
+func (s *Sink[E]) lookUp(ctx context.Context, events map[uuid.UUID]struct{}) (known map[uuid.UUID]struct{}, err error) {
+	start := time.Now()
+	ctx, span := startSpan(ctx, "look up", s.lookups.ledger, len(events))
+	defer func() {
+		span.SetAttributes(attribute.Int("revstream.known", len(known)))
+		tracing.End(span, err)
+	}()
+	if known, err = s.known(ctx, events); err != nil {
+		s.metrics.lookupErrors.WithLabelValues(codeOf(err)).Inc()
+		return nil, err
 	}
-	return refused, err
+	s.metrics.lookupSeconds.Observe(time.Since(start).Seconds())
+	return known, nil
+}
+
+// startSpan starts the span of one call of ClickHouse, to which Open's connections pass it on.
+func startSpan(ctx context.Context, what, table string, rows int) (context.Context, trace.Span) {
+	return tracing.Start(ctx, what+" "+table, trace.WithSpanKind(trace.SpanKindClient), tracing.With(
+		attribute.String("db.system.name", "clickhouse"), attribute.String("db.collection.name", table), attribute.Int("revstream.rows", rows)))
 }
 
 // without copies those rows that the ledger does not know, if it knows any.
@@ -212,8 +237,10 @@ func outageFirst(a, b error) error {
 	return a
 }
 
-func (s *Sink[E]) run(ctx context.Context, in *insert, parts ...table.Part) error {
+func (s *Sink[E]) run(ctx context.Context, in *insert, parts ...table.Part) (err error) {
 	start := time.Now()
+	ctx, span := startSpan(ctx, "insert", in.table, parts[0].Rows())
+	defer func() { tracing.End(span, err) }()
 	if err := in.run(ctx, s.conn, s.timeout, parts); err != nil {
 		s.metrics.errors.WithLabelValues(in.table, codeOf(err)).Inc()
 		return fmt.Errorf("inserting %d rows into %s: %w", parts[0].Rows(), in.table, err)

@@ -94,7 +94,7 @@ var carried sync.Map // *kgo.Record → *fact
 func records(facts ...*fact) []*kgo.Record {
 	batch := make([]*kgo.Record, len(facts))
 	for i, f := range facts {
-		batch[i] = &kgo.Record{Topic: "facts", Partition: 1, Offset: int64(i)}
+		batch[i] = &kgo.Record{Topic: "facts", Partition: 1, Offset: int64(i), Value: []byte{}}
 		carried.Store(batch[i], f)
 	}
 	return batch

@@ -24,6 +24,10 @@ type batch struct {
 	opened  time.Time // when the first record was added
 	oldest  time.Time // the earliest Kafka timestamp
 	shares  []share
+
+	decoding time.Duration // that taking the records in took
+	first    sample
+	trail    trail
 }
 
 // share is what a batch has of one partition.
@@ -51,6 +55,9 @@ func (b *batch) add(l *lease, rec *kgo.Record) {
 	b.bytes += len(rec.Key) + len(rec.Value)
 	if rec.Timestamp.Before(b.oldest) {
 		b.oldest = rec.Timestamp
+	}
+	if b.trail.recording {
+		b.trail.follow(rec)
 	}
 }
 

@@ -241,9 +241,14 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 		return b
 	}
 	l.metrics.polled(p)
+	began := time.Now()
+	defer func() { b.decoding += time.Since(began) }()
 	for _, rec := range p.Records {
 		if ctx.Err() != nil {
 			return b
+		}
+		if b.empty() {
+			b.begin(ctx, l.cfg)
 		}
 		if rec.Attrs.IsControl() {
 			b.pass(held, rec)
@@ -260,13 +265,14 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 		}
 		if poison != nil {
 			b.poison = append(b.poison, *poison)
+		} else {
+			b.takeSample(rec)
 		}
 		b.add(held, rec)
 		if b.full(l.cfg) {
-			if !hand(ctx, b, out) {
-				return l.newBatch()
-			}
-			b = l.newBatch()
+			b.decoding += time.Since(began)
+			_ = hand(ctx, b, out) // if not, ctx has ended, and with it the loop
+			b, began = l.newBatch(), time.Now()
 		}
 	}
 	return b

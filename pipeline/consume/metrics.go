@@ -21,13 +21,15 @@ type metrics struct {
 	batchRows    prometheus.Histogram
 	storeSeconds prometheus.Histogram
 	visible      prometheus.Histogram
+	stageSeconds *prometheus.HistogramVec
+	letterErrors prometheus.Counter
 	commitErrors prometheus.Counter
 	lag          *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer, topic string) *metrics {
 	f := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"topic": topic}, reg))
-	return &metrics{
+	m := &metrics{
 		records: f.NewCounter(prometheus.CounterOpts{
 			Name: "revstream_consume_records_total", Help: "Records read, decoded and settled: stored, dropped as duplicates, or dead-lettered."}),
 		poison: f.NewCounterVec(prometheus.CounterOpts{
@@ -40,11 +42,21 @@ func newMetrics(reg prometheus.Registerer, topic string) *metrics {
 			Name: "revstream_consume_store_seconds", Help: "Time from taking a batch to its commit.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12)}),
 		visible: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "revstream_consume_visible_seconds", Help: "Age of a batch's oldest record, by its Kafka timestamp, when the batch was settled.", Buckets: prometheus.ExponentialBuckets(0.01, 3, 12)}),
+		stageSeconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "revstream_consume_stage_seconds",
+			Help:    "Time of each stage of a batch's way. Of its first event: observe (from the source's version to the producer's seeing it), publish (from then to the Kafka timestamp), wait (from then to the poll). Of the whole batch: decode, store (dedupe and inserts), dead_letter, commit.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 14)}, []string{"stage"}),
+		letterErrors: f.NewCounter(prometheus.CounterOpts{
+			Name: "revstream_consume_dead_letter_errors_total", Help: "Tries of writing a batch's dead letters that failed."}),
 		commitErrors: f.NewCounter(prometheus.CounterOpts{
 			Name: "revstream_consume_commit_errors_total", Help: "Tries of a commit that failed."}),
 		lag: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "revstream_consume_lag_records", Help: "Records between the last one polled and the end of the partition."}, []string{"partition"}),
 	}
+	for _, stage := range stages {
+		m.stageSeconds.WithLabelValues(stage)
+	}
+	return m
 }
 
 func (m *metrics) polled(p kgo.FetchTopicPartition) {

@@ -12,46 +12,65 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/revstream/revstream/pipeline/resilience"
 	"github.com/revstream/revstream/pipeline/snapshot"
 )
 
 // settle stores a batch, dead-letters its poison and commits, in this order.
-func (l *Loop) settle(ctx context.Context, client *kgo.Client, b *batch) error {
+func (l *Loop) settle(ctx context.Context, client *kgo.Client, b *batch) (err error) {
 	start := time.Now()
-	patience := l.patience(&l.store, isFatal)
+	ctx = trace.ContextWithSpan(ctx, b.trail.span)
+	var poison []Poison
+	defer func() { b.end(len(poison), err) }()
+	l.metrics.arrived(b)
 	refused, err := l.storeAll(ctx, client, b)
 	if err != nil {
 		return fmt.Errorf("storing a batch of %d records: %w", len(b.records), err)
 	}
-	poison := slices.Concat(b.poison, refused)
+	l.metrics.stage(stageStore, time.Since(start))
+	poison = slices.Concat(b.poison, refused)
 	if err := l.judge(b, poison, nil); err != nil {
 		return &FatalError{err}
 	}
-	if left := poison; len(left) > 0 {
-		err := resilience.Forever(ctx, patience, l.logger, "dead letters", func(ctx context.Context) (err error) {
-			left, err = l.letters.Write(ctx, left)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("dead-lettering %d records: %w", len(poison), err)
-		}
+	if err := l.deadLetter(ctx, poison); err != nil {
+		return fmt.Errorf("dead-lettering %d records: %w", len(poison), err)
 	}
-	// On a topic that has gone quiet no later commit would make up for this one.
-	// A lease that ends meanwhile ends the tries: there is nothing to commit then.
-	err = resilience.Forever(ctx, patience, l.logger, "offset commit", func(ctx context.Context) error {
-		err := l.leases.commit(ctx, client, b.shares)
-		if err != nil {
-			l.metrics.commitErrors.Inc()
-		}
-		return err
-	})
-	if err != nil {
+	if err := l.commit(ctx, client, b); err != nil {
 		return err
 	}
 	l.metrics.settled(len(b.records), b.oldest, time.Since(start), poison)
 	return nil
+}
+
+// deadLetter writes until all of it is acknowledged.
+func (l *Loop) deadLetter(ctx context.Context, left []Poison) error {
+	if len(left) == 0 {
+		return nil
+	}
+	return l.traced(ctx, stageDeadLetter, "dead letters", func(ctx context.Context) error {
+		return resilience.Forever(ctx, l.patience(&l.store, isFatal), l.logger, "dead letters", func(ctx context.Context) (err error) {
+			if left, err = l.letters.Write(ctx, left); err != nil {
+				l.metrics.letterErrors.Inc()
+			}
+			return err
+		})
+	})
+}
+
+// commit tries until it is done: on a topic that has gone quiet no later commit would make up for this one. A lease that ends
+// meanwhile ends the tries: there is nothing to commit then.
+func (l *Loop) commit(ctx context.Context, client *kgo.Client, b *batch) error {
+	return l.traced(ctx, stageCommit, "commit", func(ctx context.Context) error {
+		return resilience.Forever(ctx, l.patience(&l.store, isFatal), l.logger, "offset commit", func(ctx context.Context) error {
+			err := l.leases.commit(ctx, client, b.shares)
+			if err != nil {
+				l.metrics.commitErrors.Inc()
+			}
+			return err
+		})
+	})
 }
 
 // storeAll stores the batch and returns what was refused. What comes in parts
