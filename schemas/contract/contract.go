@@ -36,7 +36,7 @@ type Contract struct {
 	Relation      string   `yaml:"relation"`    // the view that readers select from
 	Doc           string   `yaml:"doc"`         // what one row is
 	Topic         string   `yaml:"topic"`       // that its rows come from; empty where they come from several
-	PrimaryKey    []string `yaml:"primary_key"` // columns of which no two rows have the same values
+	PrimaryKey    []string `yaml:"primary_key"` // no two rows have the same values in these columns; NULL is one of the values
 	Delivery      string   `yaml:"delivery"`
 	SLA           SLA      `yaml:"sla"`
 	Rows          Rows     `yaml:"rows"`
@@ -211,12 +211,9 @@ func (c Contract) validateColumns(p *problems) {
 		p.add("primary_key", "is required")
 	}
 	for i, name := range c.PrimaryKey {
-		col, ok := c.Column(name)
 		switch {
-		case !ok:
+		case !seen[name]:
 			p.add("primary_key", "%s is not among the columns", name)
-		case col.Nullable:
-			p.add("primary_key", "%s is nullable", name)
 		case slices.Contains(c.PrimaryKey[:i], name):
 			p.add("primary_key", "%s stands there twice", name)
 		}

@@ -54,7 +54,7 @@ func TestAContractSaysWhatIsWrongWithIt(t *testing.T) {
 		{"relation: deals", "relation: deals; DROP", "relation: "},
 		{"topic: revenue.forecast.v1", "topic: revenue.deals.v1", "topic: revenue.deals.v1 is not in the catalogue"},
 		{"primary_key: [id]", "primary_key: [key]", "primary_key: key is not among the columns"},
-		{"primary_key: [id]", "primary_key: [note]", "primary_key: note is nullable"},
+		{"primary_key: [id]", "primary_key: [id, id]", "primary_key: id stands there twice"},
 		{"primary_key: [id]", "", "primary_key: is required"},
 		{"delivery: effectively_once", "delivery: mostly", `delivery: is "mostly", and must be effectively_once or at_least_once`},
 		{"additive_only", "full", "compatibility: is "},
