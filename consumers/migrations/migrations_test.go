@@ -2,10 +2,12 @@ package migrations_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/revstream/revstream/consumers/exportrun"
 	"github.com/revstream/revstream/consumers/forecast"
@@ -32,12 +34,14 @@ func TestUpIsSafeToRunAgain(t *testing.T) {
 	require.Empty(t, applied)
 	tables := pipelinetest.SQL(t, url, "SELECT name FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE 'goose%' ORDER BY name")
 	require.Equal(t, strings.Join([]string{
+		"anomaly_runs",
 		"consumer_lag", "consumer_lag_samples",
+		"contract_checks",
 		"dead_letter_positions", "dead_letter_states", "dead_letters", "dead_letters_open",
 		"dlq_audit",
 		"erasures",
 		"export_runs", "export_runs_current", "export_runs_history", "export_runs_ledger",
-		"forecast", "forecast_as_of", "forecast_changes", "forecast_current", "forecast_full", "forecast_history", "forecast_ledger", "forecast_vs_quota",
+		"forecast", "forecast_anomalies", "forecast_as_of", "forecast_changes", "forecast_current", "forecast_full", "forecast_history", "forecast_ledger", "forecast_vs_quota",
 		"freshness",
 		"masking_key",
 		"people", "people_as_of", "people_current", "people_full", "people_history", "people_ledger",
@@ -58,6 +62,74 @@ func TestUpSaysWhatIsWrongWithTheURL(t *testing.T) {
 		_, err := migrations.Up(t.Context(), url)
 		require.ErrorContains(t, err, want)
 		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+// TestUpAndDownAndUp: the way down leaves nothing, and the way up makes the same again.
+func TestUpAndDownAndUp(t *testing.T) {
+	t.Parallel()
+	url := pipelinetest.ClickHouse(t)
+	up, err := migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	before := schema(t, url)
+	require.NotEmpty(t, before)
+	down, err := migrations.Down(t.Context(), url, 0)
+	require.NoError(t, err)
+	slices.Reverse(down)
+	require.Equal(t, up, down)
+	require.Empty(t, schema(t, url))
+	_, err = migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	require.Equal(t, before, schema(t, url))
+}
+
+// schema is every statement that would make the database's tables and views.
+func schema(t *testing.T, url string) string {
+	t.Helper()
+	return pipelinetest.SQL(t, url, "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE 'goose%' ORDER BY name")
+}
+
+// TestReplicasMigrateAtOnce: on a database that is not there yet, and on one that is half migrated.
+func TestReplicasMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	single := pipelinetest.ClickHouse(t)
+	_, err := migrations.Up(t.Context(), single)
+	require.NoError(t, err)
+	for name, prepare := range map[string]func(t *testing.T, url string){
+		"new": func(*testing.T, string) {},
+		"half migrated": func(t *testing.T, url string) {
+			t.Helper()
+			_, err := migrations.Up(t.Context(), url)
+			require.NoError(t, err)
+			_, err = migrations.Down(t.Context(), url, 4)
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pipelinetest.ClickHouse(t) + "_replicas"
+			prepare(t, url)
+			var replicas errgroup.Group
+			for range 8 {
+				replicas.Go(func() error {
+					_, err := migrations.Up(t.Context(), url)
+					return err
+				})
+			}
+			require.NoError(t, replicas.Wait())
+			inOneDatabase := func(url string) string {
+				return strings.ReplaceAll(schema(t, url), url[strings.LastIndex(url, "/")+1:]+".", "")
+			}
+			require.Equal(t, inOneDatabase(single), inOneDatabase(url))
+			again, err := migrations.Up(t.Context(), url)
+			require.NoError(t, err)
+			require.Empty(t, again)
+			states, err := migrations.Target{URL: url}.Status(t.Context())
+			require.NoError(t, err)
+			for _, s := range states {
+				require.NotZero(t, s.At, s.File)
+			}
+		})
 	}
 }
 
