@@ -2,6 +2,7 @@ package table
 
 import (
 	"encoding/binary"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -55,6 +56,8 @@ func encoderOf[V any](typ string) func() encoder[V] {
 		made = ofScalar[V](typ, "Int32", 4, func(dst []byte, v int32) []byte { return binary.LittleEndian.AppendUint32(dst, uint32(v)) })
 	case *int64, **int64:
 		made = ofScalar[V](typ, "Int64", 8, appendInt64)
+	case *float64, **float64:
+		made = ofScalar[V](typ, "Float64", 8, func(dst []byte, v float64) []byte { return binary.LittleEndian.AppendUint64(dst, math.Float64bits(v)) })
 	case *uuid.UUID, **uuid.UUID:
 		made = ofScalar[V](typ, "UUID", 16, appendUUID)
 	case *time.Time, **time.Time:

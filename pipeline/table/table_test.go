@@ -3,6 +3,7 @@ package table_test
 import (
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"testing"
 	"time"
@@ -108,6 +109,8 @@ func TestValuesComeBack(t *testing.T) {
 	require.Equal(t, []any{early, day}, read(t, "Date32", early, day))
 	require.Equal(t, []any{id, uuid.Nil}, read(t, "UUID", id, uuid.Nil))
 	require.Equal(t, []any{[]string{"a", ""}, []string{}, []string{"b"}}, read(t, "Array(String)", []string{"a", ""}, nil, []string{"b"}))
+	require.Equal(t, []any{-0.5, math.MaxFloat64}, read(t, "Float64", -0.5, math.MaxFloat64))
+	require.Equal(t, []any{new(0.1), (*float64)(nil)}, pointers[float64](read(t, "Nullable(Float64)", new(0.1), nil)))
 	require.Equal(t, []any{[]int64{1, -2}, []int64{}}, read(t, "Array(Int64)", []int64{1, -2}, nil))
 	require.Equal(t, []any{map[string]string{"k": "v", "": ""}, map[string]string{}}, read(t, "Map(String, String)", map[string]string{"k": "v", "": ""}, nil))
 	for _, typ := range []string{"Decimal(38, 18)", "Decimal(76, 18)"} {
