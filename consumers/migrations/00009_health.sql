@@ -2,6 +2,45 @@
 
 -- +goose Up
 
+CREATE OR REPLACE VIEW export_runs DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT
+    run_id,
+    source,
+    entity,
+    scope,
+    time_period_id,
+    kinds,
+    job_id,
+    window_start,
+    window_end,
+    requested_at,
+    started_at,
+    ended_at,
+    completed_at,
+    rows_expected,
+    rows_published,
+    rows_unchanged,
+    rows_rejected,
+    truncated,
+    outcome,
+    error,
+    jobs,
+    rows_truncated,
+    cells_truncated,
+    empty,
+    time_period_received,
+    period_gap,
+    unknown_users,
+    unknown_fields,
+    rows_previous,
+    unusual_count,
+    source_version,
+    observed_at,
+    correlation_id,
+    ingested_at
+FROM export_runs_current FINAL
+COMMENT 'One row for each export run, sync window, reconciliation or backfill; newest source version, deletes hidden.';
+
 CREATE OR REPLACE VIEW pipeline_health DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT
     toDate(completed_at, 'UTC') AS day,
@@ -66,3 +105,42 @@ COMMENT 'One row for each source and entity: when it was last read whole (age_se
 DROP VIEW IF EXISTS freshness;
 
 DROP VIEW IF EXISTS pipeline_health;
+
+CREATE OR REPLACE VIEW export_runs AS
+SELECT
+    run_id,
+    source,
+    entity,
+    scope,
+    time_period_id,
+    kinds,
+    job_id,
+    window_start,
+    window_end,
+    requested_at,
+    started_at,
+    ended_at,
+    completed_at,
+    rows_expected,
+    rows_published,
+    rows_unchanged,
+    rows_rejected,
+    truncated,
+    outcome,
+    error,
+    jobs,
+    rows_truncated,
+    cells_truncated,
+    empty,
+    time_period_received,
+    period_gap,
+    unknown_users,
+    unknown_fields,
+    rows_previous,
+    unusual_count,
+    source_version,
+    observed_at,
+    correlation_id,
+    ingested_at
+FROM export_runs_current FINAL
+COMMENT 'One row for each export run, sync window, reconciliation or backfill; newest source version, deletes hidden.';

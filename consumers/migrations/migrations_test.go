@@ -37,6 +37,7 @@ func TestUpIsSafeToRunAgain(t *testing.T) {
 		"anomaly_runs",
 		"consumer_lag", "consumer_lag_samples",
 		"contract_checks",
+		"data_quality", "data_quality_analyses", "data_quality_findings",
 		"dead_letter_positions", "dead_letter_states", "dead_letters", "dead_letters_open",
 		"dlq_audit",
 		"erasures",

@@ -35,6 +35,11 @@ var InsertSettings = clickhouse.Settings{
 	// What stands twice within the block is merged later, together with what stands twice
 	// among blocks. There is little of it, and looking for it takes the server a quarter of the insert.
 	"optimize_on_insert": 0,
+	// On a cluster the rows are on their shards before the next step, and not in a queue on one server's disk.
+	"distributed_foreground_insert": 1,
+	// Replicated tables drop a block that they were given before. The ledger decides what is inserted: after a table was emptied,
+	// the same block has to go in again.
+	"insert_deduplicate": 0,
 }
 
 // Insert puts rows into a table that is not of events, as one block. An error does not say that nothing went in.
