@@ -8,7 +8,10 @@ import (
 	"regexp"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/pipeline/tracing"
 	"github.com/revstream/revstream/producers/clari"
 )
 
@@ -85,6 +88,12 @@ func (e *Exporter) export(ctx context.Context, cycleAt time.Time, forecastID, pe
 
 // run asks for export jobs until one is done, and returns its account.
 func (e *Exporter) run(ctx context.Context, j job) (over ended, err error) {
+	ctx, span := tracing.Start(ctx, "forecast export", tracing.With(
+		attribute.String(tracing.Source, "clari"), attribute.String(tracing.Entity, "forecast"), attribute.String("revstream.run", j.what())))
+	defer func() {
+		span.SetAttributes(attribute.String(tracing.Outcome, string(over.run.Outcome)))
+		tracing.End(span, err)
+	}()
 	for {
 		if j.ID == "" {
 			if j, err = e.start(ctx, j); err != nil {

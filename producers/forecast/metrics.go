@@ -13,6 +13,7 @@ import (
 type metrics struct {
 	values *prometheus.CounterVec
 	jobs   *prometheus.CounterVec
+	took   *prometheus.HistogramVec
 	keys   prometheus.Gauge
 	skip   prometheus.Gauge
 	last   prometheus.Gauge
@@ -32,6 +33,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"outcome"}),
 		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "revstream_forecast_jobs_total", Help: "Export runs that are over, by outcome.",
+		}, []string{"outcome"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "revstream_forecast_job_seconds", Help: "From asking Clari for a run's first export job to the run's end, by outcome.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 13),
 		}, []string{"outcome"}),
 		keys: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "revstream_forecast_known_keys", Help: "Keys whose newest content is known.",
@@ -61,8 +66,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, label := range issueLabels {
 		m.quality.WithLabelValues(label) // so that the first one is an increase
 	}
+	for _, outcome := range exportrun.Outcomes() {
+		m.jobs.WithLabelValues(string(outcome))
+		m.took.WithLabelValues(string(outcome))
+	}
+	for _, outcome := range []string{"published", "unchanged", "rejected"} {
+		m.values.WithLabelValues(outcome)
+	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.values, m.jobs, m.keys, m.skip, m.last, m.quality, m.requeued, m.quota, m.concurrency, m.waiting} {
+	for _, c := range []prometheus.Collector{m.values, m.jobs, m.took, m.keys, m.skip, m.last, m.quality, m.requeued, m.quota, m.concurrency, m.waiting} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)
@@ -75,6 +87,7 @@ func (m *metrics) known(k *Known) {
 
 func (m *metrics) ended(run *exportrun.ExportRun, t tally) {
 	m.jobs.WithLabelValues(string(run.Outcome)).Inc()
+	m.took.WithLabelValues(string(run.Outcome)).Observe(run.CompletedAt.Sub(run.RequestedAt).Seconds())
 	for _, i := range issuesOf(run) {
 		m.quality.WithLabelValues(i.label).Inc()
 	}

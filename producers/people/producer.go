@@ -11,8 +11,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/pipeline/tracing"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/producers/state"
@@ -180,8 +183,9 @@ func (p *Producer) failed(ctx context.Context, err error) {
 // records that were rejected, which are logged and make the export run PARTIAL. After an error the next window goes on
 // where this one had come to.
 func (p *Producer) RunOnce(ctx context.Context) error {
-	ctx = resilience.WithCorrelationID(ctx, uuid.NewString())
+	ctx, span := startSpan(resilience.WithCorrelationID(ctx, uuid.NewString()), "people window")
 	err := p.runWindow(ctx)
+	tracing.End(span, err)
 	if err != nil && ctx.Err() == nil {
 		p.logger.ErrorContext(ctx, "sync window failed", "error", err)
 	}
@@ -198,6 +202,11 @@ func (p *Producer) RunOnce(ctx context.Context) error {
 		p.progress = p.now()
 	}
 	return err
+}
+
+// startSpan starts the span of a run, which the context's correlation ID is of.
+func startSpan(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
+	return tracing.Start(ctx, name, append(opts, tracing.With(attribute.String(tracing.Source, "salesloft"), attribute.String(tracing.Entity, "people")))...)
 }
 
 // advanced notes that a window got on: a first sync may take hours and is no standstill.

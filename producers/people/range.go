@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/pipeline/tracing"
 )
 
 // Progress is how far a SyncRange has come.
@@ -27,10 +28,12 @@ type span struct {
 // open. It leaves the position of the polling alone, and publishes nobody as changed whom consumers do not know as such, so
 // that it may run beside it, in this process or another, and again. report is called whenever all that has been read is
 // acknowledged, and at the end; its error ends the walk. Events carry the correlation ID of ctx.
-func (p *Producer) SyncRange(ctx context.Context, from, until time.Time, report func(Progress) error) error {
+func (p *Producer) SyncRange(ctx context.Context, from, until time.Time, report func(Progress) error) (err error) {
 	if resilience.CorrelationID(ctx) == "" {
 		ctx = resilience.WithCorrelationID(ctx, uuid.NewString())
 	}
+	ctx, trace := startSpan(ctx, "people range")
+	defer func() { tracing.End(trace, err) }()
 	out, cancel := outlasting(ctx, stopGrace)
 	defer cancel()
 	w := &window{

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/pipeline/tracing"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/schemas/event"
@@ -135,12 +136,13 @@ func (r *Reconciler) turn(ctx context.Context) (time.Duration, error) {
 }
 
 // RunOnce reconciles now.
-func (r *Reconciler) RunOnce(ctx context.Context) error {
-	ctx = resilience.WithCorrelationID(ctx, uuid.NewString())
+func (r *Reconciler) RunOnce(ctx context.Context) (err error) {
+	ctx, span := startSpan(resilience.WithCorrelationID(ctx, uuid.NewString()), "people reconciliation")
+	defer func() { tracing.End(span, err) }()
 	out, cancel := outlasting(ctx, stopGrace)
 	defer cancel()
 	run := &reconciliation{Reconciler: r, id: resilience.CorrelationID(ctx), began: r.now()}
-	err := run.reconcile(ctx, out)
+	err = run.reconcile(ctx, out)
 	err = errors.Join(err, run.end(ctx, out, err))
 	if err == nil {
 		err = r.deps.State.Save(out, reconcileName, run.began)

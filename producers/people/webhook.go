@@ -15,8 +15,12 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/revstream/revstream/pipeline/resilience"
+	"github.com/revstream/revstream/pipeline/tracing"
 	"github.com/revstream/revstream/producers/publish"
 	"github.com/revstream/revstream/producers/salesloft"
 	"github.com/revstream/revstream/schemas/event"
@@ -155,6 +159,8 @@ var (
 	unavailable  = verdict{http.StatusServiceUnavailable, "unavailable"}
 )
 
+var verdicts = []verdict{published, unknownEvent, malformed, invalid, cutOff, tooLarge, badSignature, notAllowed, unavailable}
+
 // ServeHTTP takes one delivery, on any path.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodPost {
@@ -194,7 +200,19 @@ func (r *Receiver) receive(ctx context.Context, w http.ResponseWriter, req *http
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
 	defer cancel()
-	delivery, err := salesloft.ParseWebhook(req.Header.Get(salesloft.EventHeader), body)
+	ctx, span := startSpan(ctx, "people webhook", trace.WithSpanKind(trace.SpanKindServer))
+	v := r.take(ctx, req.Header.Get(salesloft.EventHeader), body)
+	span.SetAttributes(attribute.String(tracing.Outcome, v.result))
+	if v == unavailable {
+		span.SetStatus(codes.Error, "not acknowledged by the brokers")
+	}
+	span.End()
+	return v
+}
+
+// take publishes what a delivery brings.
+func (r *Receiver) take(ctx context.Context, kind string, body []byte) verdict {
+	delivery, err := salesloft.ParseWebhook(kind, body)
 	if err != nil {
 		return r.reject(ctx, 0, body, malformed, err)
 	}

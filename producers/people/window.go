@@ -238,6 +238,7 @@ func (w *window) end(ctx, out context.Context, failure error) error {
 	w.run.CompletedAt = now.UTC().Truncate(time.Microsecond)
 	conclude(ctx, &w.run, failure)
 	w.metrics.windows.WithLabelValues(string(w.run.Outcome)).Inc()
+	w.metrics.took.WithLabelValues(string(w.run.Outcome)).Observe(w.run.CompletedAt.Sub(w.run.RequestedAt).Seconds())
 	w.log(ctx)
 	if err := event.Seal(&w.run, event.Upsert, now, now, w.id); err != nil {
 		return err

@@ -108,8 +108,14 @@ func New(cfg Config, logger *slog.Logger, client *http.Client) (*Client, error) 
 	}
 	if cfg.APIKey != nil {
 		c.tokens = keySource{key: cfg.APIKey, newer: cfg.RenewAPIKey}
-	} else {
-		c.tokens = newOAuth(cfg, logger, client)
+		return c, nil
+	}
+	tokens := newOAuth(cfg, logger, client)
+	c.tokens = tokens
+	if cfg.Metrics != nil {
+		if err := cfg.Metrics.Register(tokenAge{tokens}); err != nil {
+			return nil, fmt.Errorf("registering the age of the access token: %w", err)
+		}
 	}
 	return c, nil
 }

@@ -10,6 +10,7 @@ import (
 type Grant struct {
 	AccessToken  string    `json:"access_token"`
 	RefreshToken string    `json:"refresh_token"`       // "" of the grant client_credentials
+	IssuedAt     time.Time `json:"issued_at,omitzero"`  // zero of a grant that was stored without
 	ExpiresAt    time.Time `json:"expires_at,omitzero"` // of the access token; zero: the endpoint did not say
 	Scope        string    `json:"scope,omitempty"`     // as the endpoint named it, such as "people:read people:write"; "" if it did not
 }

@@ -33,3 +33,19 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 	}
 	return m, nil
 }
+
+// tokenAge is a collector of a token's age, which it reads when it is asked.
+type tokenAge struct{ of *oauth }
+
+var tokenAgeDesc = prometheus.NewDesc("revstream_salesloft_token_age_seconds",
+	"Since the access token in use was issued. Absent with an API key, and before the first token.", nil, nil)
+
+// Describe implements prometheus.Collector.
+func (tokenAge) Describe(descs chan<- *prometheus.Desc) { descs <- tokenAgeDesc }
+
+// Collect implements prometheus.Collector.
+func (a tokenAge) Collect(metrics chan<- prometheus.Metric) {
+	if age, known := a.of.age(); known {
+		metrics <- prometheus.MustNewConstMetric(tokenAgeDesc, prometheus.GaugeValue, max(age, 0).Seconds())
+	}
+}

@@ -205,6 +205,13 @@ func (o *oauth) scope() string {
 	return o.current.Scope
 }
 
+// age is that of the access token in use; false while there is none, or it does not say.
+func (o *oauth) age() (time.Duration, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cfg.Now().Sub(o.current.IssuedAt), !o.current.IssuedAt.IsZero()
+}
+
 func (o *oauth) fly(ctx context.Context, refused string) (renewal, error) {
 	o.mu.Lock()
 	current := o.current
@@ -431,9 +438,10 @@ func (o *oauth) parse(response *http.Response) (Grant, error) {
 	if parseErr != nil || answer.AccessToken == "" {
 		return Grant{}, fmt.Errorf("%w: the token endpoint's has no access token", ErrMalformed)
 	}
-	issued := Grant{AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken, Scope: answer.Scope}
+	now := o.cfg.Now()
+	issued := Grant{AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken, IssuedAt: now, Scope: answer.Scope}
 	if answer.ExpiresIn > 0 {
-		issued.ExpiresAt = o.cfg.Now().Add(time.Duration(answer.ExpiresIn * float64(time.Second)))
+		issued.ExpiresAt = now.Add(time.Duration(answer.ExpiresIn * float64(time.Second)))
 	}
 	return issued, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -340,4 +341,35 @@ func TestSecretsStayOutOfLogsAndErrors(t *testing.T) {
 	for _, secret := range secrets {
 		require.NotContains(t, text.String()+err.Error(), secret)
 	}
+}
+
+// The age is that of the token in use: a restart takes the stored one's, and an API key has none.
+func TestTheTokensAgeIsSinceItWasIssued(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, salesloftest.Config{})
+	age := func(cfg salesloft.Config, act bool) string {
+		reg := prometheus.NewPedanticRegistry()
+		cfg.Metrics = reg
+		client := newClient(t, w, cfg)
+		if act {
+			_, err := client.Me(t.Context())
+			require.NoError(t, err)
+		}
+		w.advance(time.Hour)
+		families, err := reg.Gather()
+		require.NoError(t, err)
+		for _, family := range families {
+			if family.GetName() == "revstream_salesloft_token_age_seconds" {
+				return fmt.Sprint(family.GetMetric()[0].GetGauge().GetValue())
+			}
+		}
+		return "absent"
+	}
+	require.Equal(t, "absent", age(w.cfg, false), "before the first token")
+	require.Equal(t, "3600", age(w.cfg, true))
+	w.advance(-30 * time.Minute)
+	require.Equal(t, "5400", age(w.cfg, true), "of a process that has found it in the store")
+	key := w.cfg
+	key.APIKey, key.ClientID, key.ClientSecret, key.RefreshToken, key.TokenStore = func() string { return "key" }, "", nil, nil, nil
+	require.Equal(t, "absent", age(key, false))
 }

@@ -25,6 +25,9 @@ const (
 	Cancelled Outcome = "CANCELLED"
 )
 
+// Outcomes returns all of them.
+func Outcomes() []Outcome { return []Outcome{Succeeded, Partial, Failed, Cancelled} }
+
 // SchemaFile is the file of the schema under schemas/avro.
 const SchemaFile = "export_run.v1.avsc"
 
