@@ -128,7 +128,7 @@ func (s *Sum) add(r Result) {
 	s.Stored += r.Stored
 	s.Pending += r.Pending
 	s.DeadLettered += r.DeadLettered
-	s.Result.Missing += r.Missing
+	s.Missing += r.Missing
 	s.Lost += r.Lost
 	s.Untold += r.Untold
 	s.Gap += r.Gap
