@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -30,10 +32,20 @@ type watchCommand struct {
 
 // AfterApply gives HTTP_ADDR the default that it has for this command alone: it is the one that stays.
 func (c *watchCommand) AfterApply(ctx *kong.Context) error {
-	if s, ok := ctx.Model.Target.Addr().Interface().(*settings); ok && s.HTTPAddr == "" {
+	s, err := settingsOf(ctx)
+	if err == nil && s.HTTPAddr == "" {
 		s.HTTPAddr = watchHTTPAddr
 	}
-	return nil
+	return err
+}
+
+// settingsOf are the settings that a command is parsed into, for a hook of one that changes those of the process.
+func settingsOf(ctx *kong.Context) (*settings, error) {
+	s, ok := reflect.TypeAssert[*settings](ctx.Model.Target.Addr())
+	if !ok {
+		return nil, fmt.Errorf("the command line is a %s", ctx.Model.Target.Type())
+	}
+	return s, nil
 }
 
 // run starts the watch, which goes on until the process is told to stop.
