@@ -96,14 +96,15 @@ func TestSubscribersSayWhatIsWrongWithThem(t *testing.T) {
 	}
 }
 
-// TestContractsSubscribe: a contract has declared what its columns take from the topic, and nothing of what is ours.
+// TestContractsSubscribe: who changes a field hears of the contracts whose columns have its name.
 func TestContractsSubscribe(t *testing.T) {
 	t.Parallel()
-	subscribers, err := compat.OfContracts([]contract.Contract{
-		{Name: "people_v1", Topic: schemas.PeopleTopic, Columns: []contract.Column{{Name: "person_id"}, {Name: "email_hash"}, {Name: "title"}}},
-		{Name: "freshness_v1"},
+	subscribers := compat.OfContracts([]contract.Contract{
+		{Name: "runs_v1", Topic: schemas.ExportRunsTopic, Owner: "platform", Consumers: []string{"board", "finance"}, Columns: []contract.Column{{Name: "jobs"}, {Name: "seconds"}}},
+		{Name: "freshness_v1", Columns: []contract.Column{{Name: "jobs"}}},
 	})
-	require.NoError(t, err)
-	require.Len(t, subscribers, 1)
-	require.Equal(t, []string{"person_id", "title"}, subscribers[0].Fields)
+	good := schemas.MustAvro("export_run.v1.avsc")
+	err := compat.Check(compat.Text{File: "e", Text: strings.Replace(good, `"name": "jobs"`, `"name": "tries"`, 1)}, []compat.Text{{File: "r", Text: good}}, subscribers)
+	require.ErrorContains(t, err, "e: field jobs: it is gone (or renamed) (r has it otherwise); declared by contract runs_v1 (platform, board, finance)")
+	require.NotContains(t, err.Error(), "freshness_v1")
 }

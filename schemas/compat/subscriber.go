@@ -25,7 +25,7 @@ type Subscriber struct {
 }
 
 // Subscribers returns those that the *.yaml of a folder declare. A field that its topic does not have is an error, as a topic
-// that the catalogue does not have; all errors are joined and name file and key.
+// that the catalogue does not have; all errors are joined and name file and key, and who declared such a field is returned nevertheless.
 func Subscribers(folder fs.FS) ([]Subscriber, error) {
 	names, err := fs.Glob(folder, "*.yaml")
 	if err != nil {
@@ -103,24 +103,17 @@ func fieldsOf(topic string, topics []schemas.Topic) ([]string, error) {
 }
 
 // OfContracts are the contracts that rest on one topic: each subscribes to the fields that its columns have the names of.
-func OfContracts(contracts []contract.Contract) ([]Subscriber, error) {
-	topics, err := schemas.Topics()
-	if err != nil {
-		return nil, err
-	}
+func OfContracts(contracts []contract.Contract) []Subscriber {
 	var subscribers []Subscriber
 	for _, c := range contracts {
 		if c.Topic == "" {
 			continue
 		}
-		fields, err := fieldsOf(c.Topic, topics)
-		if err != nil {
-			return nil, fmt.Errorf("contract %s: %w", c.Name, err)
+		s := Subscriber{Name: "contract " + c.Name, Owner: c.Owner, Contact: strings.Join(c.Consumers, ", "), Topic: c.Topic}
+		for _, col := range c.Columns {
+			s.Fields = append(s.Fields, col.Name) // one that is no field of the topic is not asked for
 		}
-		fields = slices.DeleteFunc(fields, func(name string) bool { _, ok := c.Column(name); return !ok })
-		subscribers = append(subscribers, Subscriber{
-			Name: "contract " + c.Name, Owner: c.Owner, Contact: strings.Join(c.Consumers, ", "), Topic: c.Topic, Fields: fields,
-		})
+		subscribers = append(subscribers, s)
 	}
-	return subscribers, nil
+	return subscribers
 }

@@ -21,10 +21,14 @@ type Change struct {
 func Breaking(changes []Change) error {
 	var errs []error
 	for _, c := range changes {
-		if c.Breaking {
-			errs = append(errs, fmt.Errorf("%s: %s: %s; that breaks %s: leave %[1]s as it is and put the change into %[5]s, beside it and over a relation of its own",
-				c.Contract, c.Key, c.What, strings.Join(c.Consumers, ", "), next(c.Contract)))
+		if !c.Breaking {
+			continue
 		}
+		out := fmt.Sprintf("leave %s as it is and put the change into %s, beside it and over a relation of its own", c.Contract, next(c.Contract))
+		if c.Key == whole {
+			out = "keep it until they have moved on"
+		}
+		errs = append(errs, fmt.Errorf("%s: %s: %s; that breaks %s: %s", c.Contract, c.Key, c.What, strings.Join(c.Consumers, ", "), out))
 	}
 	return errors.Join(errs...)
 }
@@ -39,20 +43,23 @@ func next(name string) string {
 	return name[:i] + strconv.Itoa(version+1)
 }
 
+// whole is the key of a change of a contract as such.
+const whole = "name"
+
 // DiffAll compares the contracts of the same names. One that is new is an addition.
 func DiffAll(older, newer []Contract) []Change {
 	var changes []Change
 	for _, o := range older {
 		i := slices.IndexFunc(newer, func(n Contract) bool { return n.Name == o.Name })
 		if i < 0 {
-			changes = append(changes, Change{Contract: o.Name, Key: "name", Breaking: o.Compatibility != None, What: "the contract is gone", Consumers: o.Consumers})
+			changes = append(changes, Change{Contract: o.Name, Key: whole, Breaking: o.Compatibility != None, What: "the contract is gone", Consumers: o.Consumers})
 			continue
 		}
 		changes = append(changes, Diff(o, newer[i])...)
 	}
 	for _, n := range newer {
 		if !slices.ContainsFunc(older, func(o Contract) bool { return o.Name == n.Name }) {
-			changes = append(changes, Change{Contract: n.Name, Key: "name", What: "the contract is new"})
+			changes = append(changes, Change{Contract: n.Name, Key: whole, What: "the contract is new"})
 		}
 	}
 	return changes
