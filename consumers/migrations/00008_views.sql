@@ -333,7 +333,7 @@ SELECT
     tupleElement(p.person, 7) AS time_frame_start,
     tupleElement(p.person, 8) AS time_frame_end,
     a.user_id AS user_id,
-    arrayStringConcat(arrayMap(word -> concat(upperUTF8(substringUTF8(word, 1, 1)), '.'), splitByWhitespace(tupleElement(p.person, 1))), ' ') AS user_name,
+    if(tupleElement(p.person, 1) IS NULL, NULL, arrayStringConcat(arrayMap(word -> concat(upperUTF8(substringUTF8(word, 1, 1)), '.'), splitByWhitespace(tupleElement(p.person, 1))), ' ')) AS user_name,
     p.place AS hierarchy_id,
     tupleElement(p.person, 3) AS hierarchy_name,
     p.above AS parent_hierarchy_id,

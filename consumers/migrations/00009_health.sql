@@ -55,12 +55,12 @@ SELECT
     quantileExactOrNullIf(0.5)(dateDiff('millisecond', requested_at, completed_at) / 1000, outcome IN ('SUCCEEDED', 'PARTIAL')) AS seconds_p50,
     quantileExactOrNullIf(0.95)(dateDiff('millisecond', requested_at, completed_at) / 1000, outcome IN ('SUCCEEDED', 'PARTIAL')) AS seconds_p95,
     maxOrNullIf(dateDiff('millisecond', requested_at, completed_at) / 1000, outcome IN ('SUCCEEDED', 'PARTIAL')) AS seconds_max,
-    sum(rows_expected) AS expected,
-    sum(rows_published) AS published,
-    sum(rows_unchanged) AS unchanged,
-    sum(rows_rejected) AS rejected,
+    sum(r.rows_expected) AS rows_expected,
+    sum(r.rows_published) AS rows_published,
+    sum(r.rows_unchanged) AS rows_unchanged,
+    sum(r.rows_rejected) AS rows_rejected,
     maxOrNullIf(completed_at, outcome = 'SUCCEEDED') AS last_success
-FROM export_runs_current FINAL
+FROM export_runs_current AS r FINAL
 GROUP BY day, source, entity
 COMMENT 'One row for each day (UTC, of the end), source and entity that had runs: how many and how they ended, how long those took that published something, their rows. completion_rate is succeeded / (runs - cancelled).';
 
