@@ -134,6 +134,7 @@ type member struct {
 	t      *testing.T
 	ledger *ledger
 	cfg    consume.Config
+	ctx    context.Context //nolint:containedctx // parent of the loop's; the test's if nil
 
 	// Hooks, each called before its act; an error is what the act returns.
 	onDecode func(context.Context, *kgo.Record) error
@@ -164,7 +165,10 @@ func (m *member) start(cluster *pipelinetest.Cluster) *member {
 	require.NoError(m.t, err)
 	m.loop = loop
 	m.client = pipelinetest.Client(m.t, cluster, append(loop.Options(), pipelinetest.Watch(m.ledger.committing))...)
-	ctx, cancel := context.WithCancel(m.t.Context())
+	if m.ctx == nil {
+		m.ctx = m.t.Context()
+	}
+	ctx, cancel := context.WithCancel(m.ctx)
 	m.cancel = cancel
 	go func() {
 		defer close(m.ended)
