@@ -61,7 +61,8 @@ type goPackage struct {
 	files   *token.FileSet
 	syntax  []ast.Node // its files
 	consts  map[string]ast.Expr
-	wrapped []string // labels that the package wraps its registerer with
+	slices  map[string][]ast.Expr // what local variables are defined as, in their order
+	wrapped []string              // labels that the package wraps its registerer with
 	values  map[string]string
 	errs    []error
 	found   []Metric
@@ -71,12 +72,16 @@ type goPackage struct {
 const anyDescription = ""
 
 func newPackage(files *token.FileSet, syntax []ast.Node) *goPackage {
-	p := &goPackage{files: files, syntax: syntax, consts: map[string]ast.Expr{}, values: map[string]string{}}
+	p := &goPackage{files: files, syntax: syntax, consts: map[string]ast.Expr{}, slices: map[string][]ast.Expr{}, values: map[string]string{}}
 	for _, file := range syntax {
 		ast.Inspect(file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.GenDecl:
 				p.declared(n)
+			case *ast.AssignStmt:
+				if len(n.Lhs) == 1 && n.Tok == token.DEFINE {
+					p.slices[last(n.Lhs[0])] = append(p.slices[last(n.Lhs[0])], n.Rhs[0])
+				}
 			case *ast.CallExpr:
 				switch called(n) {
 				case "WrapRegistererWith":
@@ -281,6 +286,11 @@ func (p *goPackage) keys(expr ast.Expr, s scope) []string {
 	case *ast.Ident:
 		if e.Name == "nil" {
 			return nil
+		}
+		for _, defined := range slices.Backward(p.slices[e.Name]) {
+			if _, literal := defined.(*ast.CompositeLit); literal && defined.End() < e.Pos() {
+				return p.keys(defined, s)
+			}
 		}
 		bound, known := s[e.Name]
 		if !known {

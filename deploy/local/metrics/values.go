@@ -24,6 +24,13 @@ var bounded = map[string]map[string]string{
 	"revstream_forecast_jobs_total":          {"outcome": outcomes},
 	"revstream_people_windows_total":         {"outcome": outcomes},
 	"revstream_people_reconciliations_total": {"outcome": outcomes},
+	"revstream_forecast_job_seconds":         {"outcome": outcomes},
+	"revstream_people_window_seconds":        {"outcome": outcomes},
+	"revstream_consume_stage_seconds":        {"stage": "observe publish wait decode store dead_letter commit"},
+	"revstream_contract_violations":          {"rule": "relation columns primary_key not_null values rows freshness_p95 max_age"},
+	"revstream_quality_findings":             {"severity": "info warning critical"},
+	"revstream_anomalies_open":               {"scope": "user hierarchy storm"},
+	"revstream_watch_runs_total":             {"outcome": "succeeded failed"},
 	"revstream_forecast_values_total":        {"outcome": "published unchanged rejected"},
 	"revstream_forecast_quality_total": {
 		"issue": "empty other_period period_gap rows_truncated cells_truncated unknown_users unknown_fields unusual_count rejected",
