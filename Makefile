@@ -103,9 +103,15 @@ test-kafka: build $(KAFKA) $(APICURIO) ## Run the integration and end-to-end tes
 CHROME ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .PHONY: test-browser
-test-browser: deps ## Use the dead letters' page in headless Chromium, as people do (CHROME=)
-	@[ -n "$(CHROME)" ] || { echo "chromium is missing: the page's tests use it (Debian and Ubuntu: apt-get install chromium), or say where it is with CHROME=." >&2; exit 1; }
-	CHROME="$(CHROME)" go test $(RACE) -count=1 -tags=browser -timeout=10m -run '^TestPage' ./dlq-replayer/web
+test-browser: deps ## Use the dead letters' page and the warehouse's report in headless Chromium, as people do (CHROME=)
+	@[ -n "$(CHROME)" ] || { echo "chromium is missing: the pages' tests use it (Debian and Ubuntu: apt-get install chromium), or say where it is with CHROME=." >&2; exit 1; }
+	CHROME="$(CHROME)" go test $(RACE) -count=1 -tags=browser -timeout=10m -run '^TestPage' ./dlq-replayer/web ./consumers/report
+
+.PHONY: test-alerts
+test-alerts: ## Check the alert rules, and let each fire and stay silent, with promtool
+	@command -v promtool >/dev/null 2>&1 || { echo "promtool is missing: it checks the alert rules (Debian and Ubuntu: apt-get install --no-install-recommends prometheus; macOS: brew install prometheus)." >&2; exit 1; }
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules deploy/prometheus/tests/*.yml
 
 # The runs of the checker. SEED repeats one; SECONDS is how long faults come for.
 SEED    ?= 0

@@ -94,7 +94,8 @@ const byDefault = "run"
 // help is what a command says of itself.
 type help struct {
 	env      map[string][]string // variables by flag
-	required []string            // flags
+	flags    []string
+	required []string // flags
 	commands []string
 }
 
@@ -130,6 +131,7 @@ func helpOf(t *testing.T, program string, command ...string) help {
 		}
 		if match := helpFlag.FindStringSubmatch(line); match != nil {
 			flag = match[1]
+			h.flags = append(h.flags, flag)
 		}
 		for _, match := range helpVariable.FindAllStringSubmatch(line, -1) {
 			h.env[flag] = append(h.env[flag], match[1])
@@ -183,7 +185,7 @@ func TestProgramsReadWhatTheyAreGiven(t *testing.T) {
 			require.True(t, given(s, h, flag), "%s: nothing gives --%s, one of %s", name, flag, h.env[flag])
 		}
 	}
-	require.Equal(t, 11, built)
+	require.Equal(t, 13, built)
 }
 
 // given reports whether a service sets what a flag needs.

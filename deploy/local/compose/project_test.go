@@ -169,7 +169,7 @@ func TestHealthChecksAskTheServiceItself(t *testing.T) {
 		require.Equal(t, "local", s.Build.Target, "%s: the target that has the probe", name)
 		probed++
 	}
-	require.Equal(t, 7, probed)
+	require.Equal(t, 8, probed)
 }
 
 // TestKafkaIsReachedFromBothSides: clients connect to what the broker advertises, so the advertised port of the host's

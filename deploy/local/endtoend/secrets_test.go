@@ -43,7 +43,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		{stack.ForecastProducer, "--help"}, {stack.PeopleProducer, "--help"},
 		{stack.ForecastProducer, "--once", "--clari-api-key=another-key-that-is-wrong"},
 		{stack.PeopleProducer, "--once", "--salesloft-client-secret=another-secret-that-is-wrong", "--salesloft-refresh-token=another-token-that-is-wrong"},
-		{"dlq-replayer", "list", "--json"}, {"dlq-replayer", "serve", "--help"},
+		{"dlq-replayer", "list", "--json"}, {"dlq-replayer", "serve", "--help"}, {"warehouse", "contract", "check", "--json"}, {"warehouse", "watch", "--help"},
 		{"dlq-replayer", "serve", "--operator-token=too-short", "--addr=" + cfg.Addrs.DeskPage},
 	} {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, args[0]), args[1:]...)
@@ -56,7 +56,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	for name, addr := range map[string]string{
 		stack.ForecastProducer: cfg.Addrs.ForecastProducer, stack.PeopleProducer: cfg.Addrs.PeopleProducer,
 		stack.ForecastConsumer: cfg.Addrs.ForecastConsumer, stack.PeopleConsumer: cfg.Addrs.PeopleConsumer,
-		stack.DLQDesk: cfg.Addrs.DLQDesk,
+		stack.DLQDesk: cfg.Addrs.DLQDesk, stack.WarehouseWatch: cfg.Addrs.WarehouseWatch,
 	} {
 		for _, path := range []string{"/metrics", "/health", "/readyz", "/healthz"} {
 			body, header := fetch(t, "http://"+addr+path)

@@ -41,7 +41,7 @@ const (
 var Surroundings = []string{Broker, Registry, ClickHouse, Clari, Salesloft}
 
 // Services are revstream's own.
-var Services = []string{ForecastConsumer, PeopleConsumer, ForecastProducer, PeopleProducer, DLQDesk}
+var Services = []string{ForecastConsumer, PeopleConsumer, ForecastProducer, PeopleProducer, DLQDesk, WarehouseWatch}
 
 // part is a program that runs for as long as the stack does.
 type part struct {

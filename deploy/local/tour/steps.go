@@ -215,7 +215,7 @@ func (t *Tour) samePeople(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := t.query(ctx, "SELECT person_id, email_address, toUnixTimestamp64Micro(assumeNotNull(updated_at)) AS micros FROM people FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 0")
+	answer, err := t.query(ctx, "SELECT person_id, email_address, toUnixTimestamp64Micro(assumeNotNull(updated_at)) AS micros FROM people_full FORMAT JSONEachRow SETTINGS output_format_json_quote_64bit_integers = 0")
 	if err != nil {
 		return err
 	}

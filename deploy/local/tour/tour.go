@@ -55,6 +55,9 @@ func (t *Tour) Run(ctx context.Context) (Result, error) {
 		{"a webhook and a poll of one change", t.webhookAndPoll},
 		{"a corrupt record, and one that fails validation", t.poison},
 		{"repair and replay the one that can be repaired", t.replay},
+		{"a person cuts the largest call of the week", t.anomaly},
+		{"what BI was promised", t.contracts},
+		{"what the sources handed over against what the tables have", t.reconcile},
 	} {
 		fmt.Fprintf(t.out, "%5.1fs  %s …\n", time.Since(t.start).Seconds(), s.name)
 		said, err := s.do(ctx)
