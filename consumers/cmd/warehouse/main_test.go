@@ -31,8 +31,7 @@ func program(t *testing.T, url string, args ...string) (stdout, stderr string, c
 	cmd.Env = append(os.Environ(), "REVSTREAM_TEST_PROGRAM=1", "CLICKHOUSE_URL="+url)
 	cmd.Stdout, cmd.Stderr = &out, &failure
 	err = cmd.Run()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
+	if _, ended := errors.AsType[*exec.ExitError](err); !ended {
 		require.NoError(t, err)
 	}
 	return out.String(), failure.String(), cmd.ProcessState.ExitCode()
