@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/consumers/migrations"
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 	"github.com/revstream/revstream/schemas"
 	"github.com/revstream/revstream/schemas/event"
 	"github.com/revstream/revstream/schemas/people"
@@ -71,13 +72,6 @@ type Found struct {
 	noted *note
 }
 
-func (f Found) rows() (n uint64) {
-	for _, rows := range f.Rows {
-		n += rows
-	}
-	return n
-}
-
 // Look says what there is of a person. It changes nothing.
 func (e *Eraser) Look(ctx context.Context, key string) (Found, error) {
 	id, ok := people.ParseKey(key)
@@ -96,7 +90,7 @@ func (e *Eraser) Look(ctx context.Context, key string) (Found, error) {
 		err := e.conn.QueryRow(ctx, fmt.Sprintf("SELECT countIf(correlation_id != '%s'), argMax(event_id, toUInt128(event_id)), argMax(source_version, toUInt128(event_id)), argMax(is_deleted, toUInt128(event_id)) FROM %s WHERE person_id = %d",
 			mark, table, id)).Scan(&rows, &last, &version, &deleted)
 		if err != nil {
-			return f, fmt.Errorf("looking for the person in %s: %w", table, err)
+			return f, fmt.Errorf("looking for the person in %s: %w", table, clickhousesink.Safe(err))
 		}
 		f.Rows[table] = rows
 		if bytes.Compare(last[:], newest[:]) > 0 {

@@ -52,7 +52,7 @@ func (n *note) add(before note) {
 func (e *Eraser) notes(ctx context.Context, where string, args ...any) (notes []note, err error) {
 	err = e.conn.Select(ctx, &notes, "SELECT key, until_event_id, until, at, by, why, forced, rows, finished_at, updated_at FROM erasures FINAL "+where+" ORDER BY key", args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading what was erased: %w", err)
+		return nil, fmt.Errorf("reading what was erased: %w", clickhousesink.Safe(err))
 	}
 	return notes, nil
 }
@@ -72,7 +72,7 @@ func (e *Eraser) write(ctx context.Context, n *note) error {
 SELECT ?, toUUID(?), fromUnixTimestamp64Micro(?, 'UTC'), fromUnixTimestamp64Micro(?, 'UTC'), ?, ?, ?, ?, fromUnixTimestamp64Micro(CAST(? AS Nullable(Int64)), 'UTC'), fromUnixTimestamp64Micro(?, 'UTC')`,
 		n.Key, n.UntilEventID.String(), n.Until.UnixMicro(), n.At.UnixMicro(), n.By, n.Why, n.Forced, n.Rows, finished, n.UpdatedAt.UnixMicro())
 	if err != nil {
-		return fmt.Errorf("writing the erasure down: %w", err)
+		return fmt.Errorf("writing the erasure down: %w", clickhousesink.Safe(err))
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (e *Eraser) hide(ctx context.Context, id int64, n note) error {
 SELECT %d, toUUID('%s'), fromUnixTimestamp64Micro(%d, 'UTC'), fromUnixTimestamp64Micro(%d, 'UTC'), 1, '%s'`,
 		id, n.UntilEventID, n.Until.UnixMicro(), n.At.UnixMicro(), mark))
 	if err != nil {
-		return fmt.Errorf("hiding the person in people_current: %w", err)
+		return fmt.Errorf("hiding the person in people_current: %w", clickhousesink.Safe(err))
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func (e *Eraser) remove(ctx context.Context, storage string, id int64, n note) e
 	err := e.conn.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DELETE WHERE person_id = %d AND toUInt128(event_id) <= toUInt128(toUUID('%s')) AND correlation_id != '%s'",
 		storage, id, n.UntilEventID, mark))
 	if err != nil {
-		return fmt.Errorf("deleting from %s: %w", storage, err)
+		return fmt.Errorf("deleting from %s: %w", storage, clickhousesink.Safe(err))
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ GLOBAL INNER JOIN (SELECT key, until_event_id, %[2]s AS id FROM erasures FINAL) 
 WHERE p.person_id GLOBAL IN (SELECT %[2]s FROM erasures) AND toUInt128(p.event_id) <= toUInt128(e.until_event_id) AND p.correlation_id != '%[3]s'
 GROUP BY key`, table, "toInt64(splitByChar(':', key)[2])", mark))
 		if err != nil {
-			return nil, fmt.Errorf("looking for erased people in %s: %w", table, err)
+			return nil, fmt.Errorf("looking for erased people in %s: %w", table, clickhousesink.Safe(err))
 		}
 		for _, r := range rows {
 			if found[r.Key] == nil {

@@ -48,6 +48,7 @@ func TestUpIsSafeToRunAgain(t *testing.T) {
 		"people", "people_as_of", "people_current", "people_full", "people_history", "people_ledger",
 		"pipeline_health",
 		"reconciliation", "reconciliation_missing", "reconciliations",
+		"retentions",
 	}, "\n"), tables)
 }
 

@@ -1,4 +1,4 @@
--- Who was erased, so that what arrives of them later can be let go of as well.
+-- What retention has let go of, and who was erased, so that what arrives of them later can be let go of as well.
 
 -- +goose Up
 
@@ -20,6 +20,24 @@ ENGINE = ReplacingMergeTree(updated_at)
 ORDER BY (key)
 COMMENT 'One row for each erased key: who asked for it and why, and up to which event. Holds no personal data. Read it with FINAL.';
 
+-- sharded by: cityHash64(table_name)
+CREATE TABLE IF NOT EXISTS retentions
+(
+    at DateTime64(6, 'UTC') COMMENT 'When it began, UTC.',
+    by String COMMENT 'Who ran it: user of the operating system.',
+    cutoff Date COMMENT 'What was over before this day was let go of.',
+    table_name LowCardinality(String) COMMENT 'Table of which rows were let go of.',
+    quarter LowCardinality(String) COMMENT 'Quarter that the rows are of, such as 2024-Q3.',
+    rows UInt64 COMMENT 'Rows that were there to go. What was left of them when a run was interrupted is in the next one again.',
+    bytes UInt64 COMMENT 'What they took on the disk, bytes, estimated.',
+    oldest DateTime64(6, 'UTC') COMMENT 'The oldest of them, UTC.'
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (at, table_name, quarter)
+COMMENT 'One row for each table and quarter of which `warehouse retention` has let rows go.';
+
 -- +goose Down
+
+DROP TABLE IF EXISTS retentions;
 
 DROP TABLE IF EXISTS erasures;
