@@ -7,6 +7,8 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 )
 
 // Metrics are what the tables say, whoever has written them.
@@ -38,11 +40,11 @@ func (m *Metrics) Observe(ctx context.Context, conn clickhouse.Conn) error {
 	err := conn.QueryRow(ctx, `SELECT countIf(scope = 'user'), countIf(scope = 'hierarchy'), countIf(scope = 'storm')
 FROM forecast_anomalies FINAL WHERE state = 'open'`).Scan(&user, &hierarchy, &storm)
 	if err != nil {
-		return fmt.Errorf("counting reviews: %w", err)
+		return fmt.Errorf("counting reviews: %w", clickhousesink.Safe(err))
 	}
 	var ended *time.Time
 	if err := conn.QueryRow(ctx, "SELECT maxOrNull(finished_at) FROM anomaly_runs").Scan(&ended); err != nil {
-		return fmt.Errorf("finding the last look at anomalies: %w", err)
+		return fmt.Errorf("finding the last look at anomalies: %w", clickhousesink.Safe(err))
 	}
 	m.open.WithLabelValues(ScopeUser).Set(float64(user))
 	m.open.WithLabelValues(ScopeHierarchy).Set(float64(hierarchy))

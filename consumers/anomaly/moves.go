@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
+
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 )
 
 // inGroup is the condition of the rows of a forecast and period that had come by the end of a window.
@@ -49,9 +51,9 @@ ORDER BY time_frame_id, user_id, field_id, kind, version`
 func (d *Detector) moves(ctx context.Context, w window, g group) ([]Review, error) {
 	rows, err := d.deps.Conn.Query(ctx, movesSQL, d.args(w, g)...)
 	if err != nil {
-		return nil, fmt.Errorf("comparing the versions of %s, %s: %w", g.ForecastID, g.TimePeriodID, err)
+		return nil, fmt.Errorf("comparing the versions of %s, %s: %w", g.ForecastID, g.TimePeriodID, clickhousesink.Safe(err))
 	}
-	defer rows.Close() //nolint:errcheck // Err has said what there is to say
+	defer func() { _ = rows.Close() }() // read only
 	var found []Review
 	for rows.Next() {
 		var m struct {
@@ -70,7 +72,7 @@ func (d *Detector) moves(ctx context.Context, w window, g group) ([]Review, erro
 			After           *decimal.Decimal `ch:"amount_after"`
 		}
 		if err := rows.ScanStruct(&m); err != nil {
-			return nil, fmt.Errorf("reading a change of %s, %s: %w", g.ForecastID, g.TimePeriodID, err)
+			return nil, fmt.Errorf("reading a change of %s, %s: %w", g.ForecastID, g.TimePeriodID, clickhousesink.Safe(err))
 		}
 		r := Review{
 			Scope: ScopeUser, ForecastID: g.ForecastID, TimePeriodID: g.TimePeriodID, TimeFrameID: m.TimeFrameID, UserID: m.UserID,
@@ -82,7 +84,7 @@ func (d *Detector) moves(ctx context.Context, w window, g group) ([]Review, erro
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading the changes of %s, %s: %w", g.ForecastID, g.TimePeriodID, err)
+		return nil, fmt.Errorf("reading the changes of %s, %s: %w", g.ForecastID, g.TimePeriodID, clickhousesink.Safe(err))
 	}
 	return found, nil
 }

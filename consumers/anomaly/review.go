@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
 
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 	"github.com/revstream/revstream/schemas/event"
 )
 
@@ -127,7 +128,7 @@ func (d *Detector) known(ctx context.Context, reviews []Review) (map[uuid.UUID]t
 func find(ctx context.Context, conn clickhouse.Conn, ids []uuid.UUID) ([]Review, error) {
 	var rows []Review
 	if err := conn.Select(ctx, &rows, "SELECT "+columns+" FROM forecast_anomalies FINAL WHERE anomaly_id IN {ids:Array(UUID)}", clickhouse.Named("ids", ids)); err != nil {
-		return nil, fmt.Errorf("looking reviews up: %w", err)
+		return nil, fmt.Errorf("looking reviews up: %w", clickhousesink.Safe(err))
 	}
 	return rows, nil
 }
@@ -135,15 +136,15 @@ func find(ctx context.Context, conn clickhouse.Conn, ids []uuid.UUID) ([]Review,
 func (d *Detector) insert(ctx context.Context, reviews []Review) error {
 	batch, err := d.deps.Conn.PrepareBatch(ctx, "INSERT INTO forecast_anomalies ("+columns+")")
 	if err != nil {
-		return fmt.Errorf("entering reviews: %w", err)
+		return fmt.Errorf("entering reviews: %w", clickhousesink.Safe(err))
 	}
 	for i := range reviews {
 		if err := batch.AppendStruct(&reviews[i]); err != nil {
-			return errors.Join(fmt.Errorf("entering a review: %w", err), batch.Abort())
+			return errors.Join(fmt.Errorf("entering a review: %w", clickhousesink.Safe(err)), batch.Abort())
 		}
 	}
 	if err := batch.Send(); err != nil {
-		return fmt.Errorf("entering reviews: %w", err)
+		return fmt.Errorf("entering reviews: %w", clickhousesink.Safe(err))
 	}
 	return nil
 }
@@ -158,7 +159,7 @@ SELECT `+columns+` FROM
         AND correlation_id GLOBAL IN (SELECT correlation_id FROM export_runs_current FINAL WHERE scope = 'backfill'))
 )`)
 	if err != nil {
-		return fmt.Errorf("closing the reviews of backfills: %w", err)
+		return fmt.Errorf("closing the reviews of backfills: %w", clickhousesink.Safe(err))
 	}
 	return nil
 }
@@ -168,7 +169,7 @@ func List(ctx context.Context, conn clickhouse.Conn, all bool) ([]Review, error)
 	reviews := []Review{}
 	if err := conn.Select(ctx, &reviews, "SELECT "+columns+` FROM forecast_anomalies FINAL WHERE {all:Bool} OR state = 'open'
 ORDER BY opened_at DESC, scope DESC, toUInt128(anomaly_id)`, clickhouse.Named("all", all)); err != nil {
-		return nil, fmt.Errorf("listing reviews: %w", err)
+		return nil, fmt.Errorf("listing reviews: %w", clickhousesink.Safe(err))
 	}
 	return reviews, nil
 }
@@ -206,7 +207,7 @@ SELECT `+columns+` FROM
     FROM (SELECT * FROM forecast_anomalies FINAL WHERE anomaly_id IN {ids:Array(UUID)})
 )`, clickhouse.Named("by", by), clickhouse.Named("why", why), clickhouse.Named("ids", ids))
 	if err != nil {
-		return nil, fmt.Errorf("acknowledging reviews: %w", err)
+		return nil, fmt.Errorf("acknowledging reviews: %w", clickhousesink.Safe(err))
 	}
 	return rows, nil
 }

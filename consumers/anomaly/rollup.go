@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
+
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 )
 
 // placesSQL sums the values of the people at each place of the hierarchy, as the view forecast had them at the window's start and
@@ -72,11 +74,11 @@ GROUP BY place`
 func (d *Detector) rollUps(ctx context.Context, w window, g group) ([]Review, error) {
 	rows, err := d.deps.Conn.Query(ctx, placesSQL, d.args(w, g)...)
 	if err != nil {
-		return nil, fmt.Errorf("summing up %s, %s: %w", g.ForecastID, g.TimePeriodID, err)
+		return nil, fmt.Errorf("summing up %s, %s: %w", g.ForecastID, g.TimePeriodID, clickhousesink.Safe(err))
 	}
-	defer rows.Close() //nolint:errcheck // Err has said what there is to say
-	var above map[string]string // read when it is needed
-	var places []placeSum       // of one slice
+	defer func() { _ = rows.Close() }() // read only
+	var above map[string]string         // read when it is needed
+	var places []placeSum               // of one slice
 	var found []Review
 	flush := func() error {
 		if !slices.ContainsFunc(places, func(p placeSum) bool { return p.Moves > 0 }) {
@@ -97,7 +99,7 @@ func (d *Detector) rollUps(ctx context.Context, w window, g group) ([]Review, er
 	for rows.Next() {
 		var p placeSum
 		if err := rows.ScanStruct(&p); err != nil {
-			return nil, fmt.Errorf("reading a sum of %s, %s: %w", g.ForecastID, g.TimePeriodID, err)
+			return nil, fmt.Errorf("reading a sum of %s, %s: %w", g.ForecastID, g.TimePeriodID, clickhousesink.Safe(err))
 		}
 		if len(places) > 0 && places[0].slice() != p.slice() {
 			if err := flush(); err != nil {
@@ -108,7 +110,7 @@ func (d *Detector) rollUps(ctx context.Context, w window, g group) ([]Review, er
 		places = append(places, p)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading the sums of %s, %s: %w", g.ForecastID, g.TimePeriodID, err)
+		return nil, fmt.Errorf("reading the sums of %s, %s: %w", g.ForecastID, g.TimePeriodID, clickhousesink.Safe(err))
 	}
 	return found, flush()
 }
@@ -120,7 +122,7 @@ func (d *Detector) hierarchy(ctx context.Context, w window, g group) (map[string
 		Above string `ch:"above"`
 	}
 	if err := d.deps.Conn.Select(ctx, &places, hierarchySQL, d.args(w, g)...); err != nil {
-		return nil, fmt.Errorf("reading the hierarchy of %s, %s: %w", g.ForecastID, g.TimePeriodID, err)
+		return nil, fmt.Errorf("reading the hierarchy of %s, %s: %w", g.ForecastID, g.TimePeriodID, clickhousesink.Safe(err))
 	}
 	above := make(map[string]string, len(places))
 	for _, p := range places {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/revstream/revstream/pipeline/clickhousesink"
 )
 
 // window is what a run looks at: the versions that were inserted from Since on and before Until. Windows follow each other
@@ -22,14 +24,14 @@ type window struct {
 // which finds the same.
 func (d *Detector) plan(ctx context.Context) (w window, again bool, err error) {
 	if err := d.deps.Conn.QueryRow(ctx, "SELECT max(until) FROM anomaly_runs WHERE isNotNull(finished_at)").Scan(&w.Since); err != nil {
-		return window{}, false, fmt.Errorf("finding the last look at anomalies: %w", err)
+		return window{}, false, fmt.Errorf("finding the last look at anomalies: %w", clickhousesink.Safe(err))
 	}
 	if again, err = d.planned(ctx, &w); again || err != nil {
 		return d.lookingBack(w), again, err
 	}
 	// The database's clock, which the rows' ingested_at have as well.
 	if err := d.deps.Conn.QueryRow(ctx, "SELECT now64(3, 'UTC')").Scan(&w.Until); err != nil {
-		return window{}, false, fmt.Errorf("asking for the database's time: %w", err)
+		return window{}, false, fmt.Errorf("asking for the database's time: %w", clickhousesink.Safe(err))
 	}
 	if err := d.record(ctx, w, "NULL"); err != nil {
 		return window{}, false, err
@@ -46,7 +48,7 @@ func (d *Detector) planned(ctx context.Context, w *window) (bool, error) {
 	}
 	if err := d.deps.Conn.Select(ctx, &first, "SELECT until FROM anomaly_runs WHERE since = {since:DateTime64(3, 'UTC')} ORDER BY ingested_at, until LIMIT 1",
 		moment("since", w.Since)); err != nil {
-		return false, fmt.Errorf("finding a look at anomalies that was broken off: %w", err)
+		return false, fmt.Errorf("finding a look at anomalies that was broken off: %w", clickhousesink.Safe(err))
 	}
 	if len(first) == 0 {
 		return false, nil
@@ -72,7 +74,7 @@ func (d *Detector) record(ctx context.Context, w window, finishedAt string) erro
 SELECT {since:DateTime64(3, 'UTC')}, {until:DateTime64(3, 'UTC')}, `+finishedAt+`, {versions:Int64}, {opened:Int64}, {suppressed:Int64}, now64(6)`,
 		moment("since", w.Since), moment("until", w.Until), clickhouse.Named("versions", w.Versions), clickhouse.Named("opened", w.Opened), clickhouse.Named("suppressed", w.Suppressed))
 	if err != nil {
-		return fmt.Errorf("recording the look at anomalies: %w", err)
+		return fmt.Errorf("recording the look at anomalies: %w", clickhousesink.Safe(err))
 	}
 	return nil
 }
@@ -109,7 +111,7 @@ func (d *Detector) touched(ctx context.Context, w window) ([]group, error) {
 FROM forecast_history WHERE `+came+`
 GROUP BY forecast_id, time_period_id ORDER BY forecast_id, time_period_id`, d.args(w, group{})...)
 	if err != nil {
-		return nil, fmt.Errorf("finding what has come: %w", err)
+		return nil, fmt.Errorf("finding what has come: %w", clickhousesink.Safe(err))
 	}
 	return groups, nil
 }

@@ -97,7 +97,7 @@ type version struct {
 	place, above  string // in the hierarchy; null
 	correlationID string // live
 	at            int64  // microseconds after world.now; after the version before
-	arrived       string // SQL; now64(3)
+	arrived       string // SQL; now
 	deleted       bool
 }
 
@@ -105,6 +105,7 @@ type version struct {
 func (w *world) put(versions ...version) {
 	w.t.Helper()
 	rows := make([]string, len(versions))
+	arrival := "'" + pipelinetest.SQL(w.t, w.url, "SELECT now64(3, 'UTC')") + "'" // as an expression it would be each row's own
 	for i, v := range versions {
 		w.clock++
 		if v.at == 0 {
@@ -125,7 +126,7 @@ func (w *world) put(versions ...version) {
 		}
 		rows[i] = fmt.Sprintf("('net', '2026_Q4', '%s', '%s', 'commit', '%s', %s, %s, %s, %s, 'job', '%s', '%s', '%s', %t, '%s', %s)",
 			frame, v.user, kind, null(v.amount), null(or(v.currency, "USD")), null(v.place), null(v.above), id,
-			at.Format("2006-01-02 15:04:05.000000"), at.Format("2006-01-02 15:04:05.000000"), v.deleted, or(v.correlationID, "live"), or(v.arrived, "now64(3)"))
+			at.Format("2006-01-02 15:04:05.000000"), at.Format("2006-01-02 15:04:05.000000"), v.deleted, or(v.correlationID, "live"), or(v.arrived, arrival))
 	}
 	for _, table := range []string{"forecast_current", "forecast_history"} {
 		pipelinetest.SQL(w.t, w.url, "INSERT INTO "+table+` (forecast_id, time_period_id, time_frame_id, user_id, field_id, kind, value, currency_code,
