@@ -73,7 +73,7 @@ type gauges struct {
 }
 
 var (
-	lettersDesc = prometheus.NewDesc("revstream_dlq_letters", "Dead letters by original topic and state.", []string{"topic", "state"}, nil)
+	lettersDesc = prometheus.NewDesc("revstream_dlq_letters", "Dead letters by original topic, state and reason. Of each topic there is a 0 without a reason.", []string{"topic", "state", "reason"}, nil)
 	stoppedDesc = prometheus.NewDesc("revstream_dlq_stopped_partitions",
 		"Partitions at which the cap of poison has stopped their consumer, by group and topic.", []string{"group", "topic"}, nil)
 )
@@ -105,18 +105,22 @@ func (g *gauges) collectLetters(metrics chan<- prometheus.Metric) {
 	if !g.board.Ready() {
 		return
 	}
-	counts := map[[2]string]int{}
-	for _, topic := range g.board.Names().Topics {
+	counts := map[[3]string]int{}
+	all := func(topic, reason string) {
 		for _, state := range desk.AllStates {
-			counts[[2]string{topic, state}] = 0
+			counts[[3]string{topic, state, reason}] = 0
 		}
 	}
+	for _, topic := range g.board.Names().Topics {
+		all(topic, "")
+	}
 	for _, t := range g.board.Stats().Topics {
+		all(t.Topic, t.Reason)
 		for state, letters := range t.States {
-			counts[[2]string{t.Topic, state}] += letters
+			counts[[3]string{t.Topic, state, t.Reason}] = letters
 		}
 	}
 	for labels, letters := range counts {
-		metrics <- prometheus.MustNewConstMetric(lettersDesc, prometheus.GaugeValue, float64(letters), labels[0], labels[1])
+		metrics <- prometheus.MustNewConstMetric(lettersDesc, prometheus.GaugeValue, float64(letters), labels[:]...)
 	}
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,17 +39,30 @@ func TestMetricsTellWhatAlertsAskFor(t *testing.T) {
 # TYPE revstream_dlq_stopped_partitions gauge
 revstream_dlq_stopped_partitions{group="people-consumer",topic="revenue.people.v1"} 2
 `), "revstream_dlq_stopped_partitions"))
+	require.Equal(t, map[string]float64{"open": 2, "open validation": 2}, map[string]float64{
+		"open": lettersOf(t, registry, "open"), "open validation": lettersOf(t, registry, "open", "validation"),
+	})
+	require.Zero(t, lettersOf(t, registry, "parked", "validation"))
+}
+
+// lettersOf sums up the letters whose labels have all of these values.
+func lettersOf(t *testing.T, registry *prometheus.Registry, values ...string) (letters float64) {
+	t.Helper()
 	families, err := registry.Gather()
 	require.NoError(t, err)
-	open := 0.0
 	for _, family := range families {
+		if family.GetName() != "revstream_dlq_letters" {
+			continue
+		}
 		for _, metric := range family.GetMetric() {
+			has := map[string]bool{}
 			for _, label := range metric.GetLabel() {
-				if family.GetName() == "revstream_dlq_letters" && label.GetValue() == "open" {
-					open += metric.GetGauge().GetValue()
-				}
+				has[label.GetValue()] = true
+			}
+			if !slices.ContainsFunc(values, func(value string) bool { return !has[value] }) {
+				letters += metric.GetGauge().GetValue()
 			}
 		}
 	}
-	require.InDelta(t, 2, open, 0)
+	return letters
 }
