@@ -43,6 +43,7 @@ type check struct {
 	overflowed   int64 // that were too many
 	records      int64
 	unidentified int64
+	gone         gone
 }
 
 // candidate is an event that is behind what was committed, and not in the table.

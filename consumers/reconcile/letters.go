@@ -87,16 +87,15 @@ const (
 	isPending
 	isDeadLettered
 	isErased
-	isExpired
 )
 
 // stateOf says what has become of a candidate. A letter that was replayed explains nothing any more once the replay was read and had
 // been behind what was committed: it would be stored, or have another letter.
-func stateOf(found *candidate) state {
+func (c *check) stateOf(found *candidate) state {
 	switch l := found.letter; {
 	case found.pending:
 		return isPending
-	case found.erased:
+	case found.erased, c.gone.wasErased(found):
 		return isErased
 	case l == nil:
 		return isMissing
@@ -114,16 +113,18 @@ func stateOf(found *candidate) state {
 // classify counts the candidates by what has become of them.
 func (c *check) classify() {
 	for _, found := range c.candidates {
-		found.state = stateOf(found)
+		found.state = c.stateOf(found)
 		for _, g := range found.groups {
 			count := &c.counts[g]
+			if found.state == isMissing && c.expired(found, g) {
+				count.expired++
+				continue
+			}
 			switch found.state {
 			case isPending:
 				count.pending++
 			case isErased:
 				count.erased++
-			case isExpired:
-				count.expired++
 			case isDeadLettered:
 				count.deadLettered++
 			case isDiscarded:

@@ -75,6 +75,7 @@ type Config struct {
 type Conn interface {
 	clickhousesink.Conn
 	Query(ctx context.Context, query string, args ...any) (driver.Rows, error)
+	QueryRow(ctx context.Context, query string, args ...any) driver.Row
 }
 
 // Reconciler reconciles.
@@ -152,6 +153,9 @@ func (r *Reconciler) entity(ctx context.Context, e entity, runs []run, report *R
 		return err
 	}
 	if err := c.readLetters(ctx); err != nil {
+		return err
+	}
+	if err := c.readGone(ctx); err != nil {
 		return err
 	}
 	c.classify()

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/consumers/reconcile"
+	"github.com/revstream/revstream/consumers/retention"
 	"github.com/revstream/revstream/pipeline/clickhousesink"
 	"github.com/revstream/revstream/pipeline/deadletter"
 	"github.com/revstream/revstream/pipeline/pipelinetest"
@@ -267,4 +268,52 @@ func TestWhatTheTopicHasNoMore(t *testing.T) {
 	s.sql("DELETE FROM people_history WHERE person_id IN (6, 9)")
 	want["salesloft:first"], want["salesloft:fourth"] = "compacted=5 untold=1 ", "compacted=2 lost=1 gap=1 "
 	require.Equal(t, want, reconciled())
+}
+
+// TestWhatWasLetGoIsNotMissed: by retention, and by an erasure of somebody of whom an event came late.
+func TestWhatWasLetGoIsNotMissed(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	now := s.now
+	s.now = time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
+	begin, end := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2020, 3, 31, 0, 0, 0, 0, time.UTC)
+	old := s.forecast("old", "2020_Q1", "u1", 1)
+	old.TimePeriodStart, old.TimePeriodEnd = &begin, &end
+	s.publish(
+		old, s.person("window", 1, 1, event.Upsert), s.person("window", 2, 1, event.Upsert), s.person("window", 3, 1, event.Delete),
+		s.account("salesloft:2020", "2020", 0, nil),
+	)
+	s.now = now
+	s.publish(
+		s.forecast("cycle", "2026_Q4", "u1", 1), s.person("window", 1, 2, event.Upsert), s.person("window", 4, 1, event.Upsert), s.person("window", 5, 1, event.Upsert),
+		s.account("clari:1", "cycle", 1, ofForecast("2026_Q4")), s.account("clari:2", "old", 1, ofForecast("2020_Q1")), s.account("salesloft:window", "window", 6, nil),
+	)
+	s.consume()
+	conn, err := clickhousesink.Open(s.url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	letGo, err := retention.New(retention.Config{Quarters: 8, By: "me"}, pipelinetest.Logger(t), conn)
+	require.NoError(t, err)
+	_, err = letGo.Run(t.Context())
+	require.NoError(t, err)
+	want := map[string]string{
+		"forecast": "on_topic=2 stored=1 expired=1 ", "people": "on_topic=5 stored=5 ", "export_run": "on_topic=4 stored=3 expired=1 ",
+		"clari:1": "on_topic=1 stored=1 ", "clari:2": "on_topic=1 expired=1 ", "salesloft:window": "on_topic=6 stored=5 expired=1 ",
+	}
+	results, missing := s.results()
+	require.Equal(t, want, results)
+	require.Empty(t, missing)
+
+	// What is younger is missed as ever, a whole period, too; and who was erased is not.
+	s.sql("DELETE FROM forecast_history WHERE time_period_id = '2026_Q4'")
+	s.sql("DELETE FROM forecast_current WHERE time_period_id = '2026_Q4'")
+	s.sql("INSERT INTO erasures (key, until_event_id) SELECT 'salesloft:5', event_id FROM people_history WHERE person_id = 5")
+	for _, table := range []string{"people_current", "people_history"} {
+		s.sql("DELETE FROM " + table + " WHERE person_id IN (4, 5)")
+	}
+	want["forecast"], want["clari:1"] = "on_topic=2 expired=1 missing=1 gap=1 ", "on_topic=1 missing=1 gap=1 "
+	want["people"], want["salesloft:window"] = "on_topic=5 stored=3 erased=1 missing=1 gap=1 ", "on_topic=6 stored=3 erased=1 expired=1 missing=1 gap=1 "
+	results, missing = s.results()
+	require.Equal(t, want, results)
+	require.Len(t, missing, 4)
 }

@@ -62,7 +62,7 @@ func (c *check) missing(most int, keys bool) []Missing {
 		}
 		slices.Sort(found.groups)
 		for _, g := range slices.Compact(found.groups) {
-			if g == keysGroup && !keys {
+			if g == keysGroup && !keys || found.state == isMissing && c.expired(found, g) {
 				continue
 			}
 			m := Missing{
