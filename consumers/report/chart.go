@@ -119,10 +119,9 @@ func (d *drawing) scale() (most, step float64) {
 		return 1, 1
 	}
 	most = math.Min(most, largest)
-	step = math.Pow(10, math.Floor(math.Log10(most)))
-	for _, divisor := range []float64{1, 2, 5, 10} {
-		if most/(step/divisor) >= 2 {
-			step /= divisor
+	base := math.Pow(10, math.Floor(math.Log10(most)))
+	for _, share := range []float64{0.2, 0.5, 1, 2} {
+		if step = base * share; most/step <= 5.0001 {
 			break
 		}
 	}

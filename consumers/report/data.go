@@ -47,6 +47,14 @@ type Freshness struct {
 	PromisedAge   float64 `json:"promised_age_seconds"`
 }
 
+// Late tells whether rows take longer than was promised.
+func (f Freshness) Late() bool {
+	return f.PromisedDelay > 0 && f.Delay != nil && *f.Delay > f.PromisedDelay
+}
+
+// Old tells whether it was last read whole longer ago than was promised.
+func (f Freshness) Old() bool { return f.PromisedAge > 0 && f.Age != nil && *f.Age > f.PromisedAge }
+
 // Runs are those of a day.
 type Runs struct {
 	Day       string   `json:"day" ch:"day"` // 2026-01-02

@@ -29,9 +29,10 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count":    func(n int, one string) string { return count(int64(n), one) },
 	"commands": commands,
 	"grouped":  grouped,
+	"int":      func(n int64) int { return int(n) },
 	"iso":      func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
+	"percent":  func(v *float64) string { return percent(*v / 100) },
 	"seconds":  optional(duration),
-	"share":    optional(percent),
 	"stamp":    stamp,
 	"whole":    duration,
 }).Parse(pageText))
@@ -167,7 +168,6 @@ func orNone(v *float64) float64 {
 func lagChart(rep *Report) Chart {
 	c := Chart{
 		ID: "lag", Title: "Lag", Kind: lines, Desc: "Records that each consumer group had before it, the most of each while.",
-		Head: []string{"Group", "Topic", "Now", "Most", "Caught up"},
 	}
 	step := max(time.Minute, time.Duration(rep.Days)*24*time.Hour/lagPoints).Truncate(time.Second)
 	first := rep.From.Unix() / int64(step.Seconds())
@@ -184,13 +184,6 @@ func lagChart(rep *Report) Chart {
 			}
 		}
 		c.Series = append(c.Series, Series{l.Group + " on " + l.Topic, values})
-	}
-	for _, l := range rep.Lag {
-		caught := "not in these days"
-		if l.CaughtUp != nil {
-			caught = duration(rep.MadeAt.Sub(*l.CaughtUp).Seconds()) + " ago"
-		}
-		c.Rows = append(c.Rows, []string{l.Group, l.Topic, grouped(l.Now), grouped(l.Most), caught})
 	}
 	return c
 }

@@ -37,7 +37,7 @@ func (r *Reporter) runs(ctx context.Context, rep *Report) error {
 	return r.conn.Select(r.at(ctx, rep, nil), &rep.Runs, `SELECT toString(day) AS day, source, entity,
 			toInt64(runs) AS runs, toInt64(succeeded) AS succeeded, toInt64(partial) AS partial, toInt64(failed) AS failed, toInt64(cancelled) AS cancelled,
 			completion_rate, toFloat64(seconds_p50) AS seconds_p50, toFloat64(seconds_p95) AS seconds_p95,
-			toInt64(published) AS published, toInt64(rejected) AS rejected
+			toInt64(rows_published) AS published, toInt64(rows_rejected) AS rejected
 		FROM pipeline_health AS h WHERE h.day >= toDate(toDateTime({from:Int64}, 'UTC'))
 		ORDER BY source, entity, day`)
 }

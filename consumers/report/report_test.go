@@ -70,6 +70,8 @@ func TestABadDayIsToldInFull(t *testing.T) {
 	require.NotContains(t, strings.ToLower(string(page)+jsonOf(t, rep)), "canary")
 	require.Contains(t, string(page), "<li><svg", "a legend")
 	require.Contains(t, string(page), "others", "more reasons than colours")
+	require.Contains(t, string(page), ">200 %<")
+	require.NotContains(t, string(page), "%!")
 }
 
 // TestAnEmptyWarehouseSaysSoInWords, and draws no chart.

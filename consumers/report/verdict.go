@@ -44,11 +44,11 @@ type adder func(severity, title, detail, do string)
 
 func judgeFreshness(rep *Report, add adder) {
 	for _, f := range rep.Freshness {
-		if f.PromisedDelay > 0 && f.Delay != nil && *f.Delay > f.PromisedDelay {
+		if f.Late() {
 			add(Critical, f.Entity+" is late", fmt.Sprintf("95 of 100 rows were in the warehouse within %s of being read; promised are %s.",
 				duration(*f.Delay), duration(f.PromisedDelay)), "look at the lag below, and at `dlq-replayer stats` for consumers that have stopped")
 		}
-		if f.PromisedAge > 0 && f.Age != nil && *f.Age > f.PromisedAge {
+		if f.Old() {
 			add(Critical, f.Entity+" is old", fmt.Sprintf("%s was last read whole %s ago; promised are %s.", f.Source, duration(*f.Age), duration(f.PromisedAge)),
 				"`"+producer(f.Entity)+" check` says what is wrong with the source")
 		}

@@ -42,7 +42,7 @@ func short(v float64) string {
 		name string
 	}{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
 		if math.Abs(v) >= unit.of {
-			if v >= 1e18 {
+			if math.Abs(v) >= 1e15 {
 				return fmt.Sprintf("%.0e", v)
 			}
 			return strconv.FormatFloat(v/unit.of, 'f', -1, 32) + unit.name
