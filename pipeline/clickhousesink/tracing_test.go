@@ -91,7 +91,7 @@ func TestEachCallIsASpanThatClickHouseIsToldOf(t *testing.T) {
 		}
 		require.Equal(t, above.SpanContext().SpanID(), span.Parent.SpanID(), span.Name)
 		rows, _ := set.Value("revstream.rows")
-		got = append(got, span.Name+" "+rows.Emit()+map[bool]string{true: " failed"}[span.Status.Code == codes.Error])
+		got = append(got, span.Name+" "+rows.String()+map[bool]string{true: " failed"}[span.Status.Code == codes.Error])
 		ids = append(ids, span.SpanContext.SpanID().String())
 	}
 	require.ElementsMatch(t, []string{

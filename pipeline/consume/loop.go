@@ -188,15 +188,13 @@ func offer(b *batch, out chan<- *batch) bool {
 
 // hand passes a batch on. When the loop ends while the batch before it is still
 // being settled, it gives this one up: nothing of it is committed.
-func hand(ctx context.Context, b *batch, out chan<- *batch) bool {
+func hand(ctx context.Context, b *batch, out chan<- *batch) {
 	if offer(b, out) {
-		return true
+		return
 	}
 	select {
 	case out <- b:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -271,7 +269,7 @@ func (l *Loop) admit(ctx context.Context, p kgo.FetchTopicPartition, b *batch, o
 		b.add(held, rec)
 		if b.full(l.cfg) {
 			b.decoding += time.Since(began)
-			_ = hand(ctx, b, out) // if not, ctx has ended, and with it the loop
+			hand(ctx, b, out)
 			b, began = l.newBatch(), time.Now()
 		}
 	}

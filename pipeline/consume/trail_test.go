@@ -42,7 +42,7 @@ func tracedBy(t *testing.T, seen *ledger, sampler sdktrace.Sampler) (*member, *t
 func attributesOf(span tracetest.SpanStub) map[string]string {
 	all := map[string]string{}
 	for _, a := range span.Attributes {
-		all[string(a.Key)] = a.Value.Emit()
+		all[string(a.Key)] = a.Value.String()
 	}
 	return all
 }

@@ -28,6 +28,7 @@ func original() *kgo.Record {
 		Key: []byte("\x00k\xff"), Value: []byte("\xff\x00v"),
 		Headers: []kgo.RecordHeader{
 			{Key: "ce_id", Value: []byte("an-id")}, {Key: "correlation-id", Value: []byte("a-run")},
+			{Key: "traceparent", Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}, // of who published it
 			{Key: "twice", Value: []byte("1")}, {Key: "twice", Value: []byte("2")},
 			{Key: "nil", Value: nil}, {Key: "empty", Value: []byte{}}, {Key: "", Value: []byte("\x00\xff")},
 			{Key: "dlq", Value: []byte("not ours")},
