@@ -27,7 +27,7 @@ var bounded = map[string]map[string]string{
 	"revstream_forecast_job_seconds":         {"outcome": outcomes},
 	"revstream_people_window_seconds":        {"outcome": outcomes},
 	"revstream_consume_stage_seconds":        {"stage": "observe publish wait decode store dead_letter commit"},
-	"revstream_contract_violations":          {"rule": "relation columns primary_key not_null values rows freshness_p95 max_age"},
+	"revstream_contract_violations":          {"rule": "relation columns unnamed_columns primary_key not_null allowed rows freshness_p95 max_age"},
 	"revstream_quality_findings":             {"severity": "info warning critical"},
 	"revstream_anomalies_open":               {"scope": "user hierarchy storm"},
 	"revstream_watch_runs_total":             {"outcome": "succeeded failed"},
