@@ -24,6 +24,7 @@ type Config struct {
 	Rounds int      `name:"rounds" help:"Rounds; 5, or 2 with --quick."`
 	Events int      `name:"events" help:"Forecast events of a measurement; 1,000,000, or 400,000 with --quick. There are a third as many people."`
 	Ledger int      `name:"ledger" help:"Events that are in the ledger before, where a large ledger is measured; 50,000,000."`
+	Views  int      `name:"views" help:"Events that are in the table whose views are measured, of a tenth as many keys; 10,000,000, or 1,000,000 with --quick."`
 
 	Dir     string `name:"dir" default:"build/bench" type:"path" help:"Folder of the run's data and logs; emptied first."`
 	BinDir  string `kong:"-"` // programs
@@ -35,7 +36,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, field := range []struct {
 		value *int
 		size  int
-	}{{&c.Rounds, size.rounds}, {&c.Events, size.events}, {&c.Ledger, size.ledger}} {
+	}{{&c.Rounds, size.rounds}, {&c.Events, size.events}, {&c.Ledger, size.ledger}, {&c.Views, size.views}} {
 		if *field.value == 0 {
 			*field.value = field.size
 		}
@@ -49,6 +50,7 @@ func (c Config) withDefaults() (Config, error) {
 	need(c.Rounds > 0, "--rounds must be positive")
 	need(c.Events >= 1000, "--events must be at least 1000")
 	need(c.Ledger >= 1000, "--ledger must be at least 1000")
+	need(c.Views >= 1000, "--views must be at least 1000")
 	for _, name := range c.Only {
 		need(slices.ContainsFunc(Figures, func(f Figure) bool { return f.Name == name }), "--only: there is no figure "+name)
 	}
@@ -57,15 +59,15 @@ func (c Config) withDefaults() (Config, error) {
 
 // size of a run.
 type size struct {
-	rounds, events, ledger int
-	fresh                  time.Duration // for which freshness is looked at
-	enough                 time.Duration // after which no further round begins; 0 for never
+	rounds, events, ledger, views int
+	fresh                         time.Duration // for which freshness is looked at
+	enough                        time.Duration // after which no further round begins; 0 for never
 }
 
 // sizes by Config.Quick.
 var sizes = map[bool]size{
-	false: {rounds: 5, events: 1_000_000, ledger: 50_000_000, fresh: 20 * time.Second},
-	true:  {rounds: 2, events: 400_000, ledger: 50_000_000, fresh: 6 * time.Second, enough: 120 * time.Second},
+	false: {rounds: 5, events: 1_000_000, ledger: 50_000_000, views: 10_000_000, fresh: 20 * time.Second},
+	true:  {rounds: 2, events: 400_000, ledger: 50_000_000, views: 1_000_000, fresh: 6 * time.Second, enough: 120 * time.Second},
 }
 
 // run is a run under way.
@@ -184,7 +186,7 @@ func (r *run) wanted(figures ...string) bool {
 
 // measurements are those that are wanted, in their order within a round.
 func (r *run) measurements() []measurement {
-	all := []measurement{r.forecasts(), r.duplicates(), r.ledger(), r.people(), r.allocs(), r.freshness(), r.producer(), r.large(), r.webhooks(), r.letters()}
+	all := []measurement{r.forecasts(), r.duplicates(), r.ledger(), r.people(), r.allocs(), r.freshness(), r.producer(), r.large(), r.webhooks(), r.letters(), r.views()}
 	return slices.DeleteFunc(all, func(m measurement) bool {
 		return !r.wanted(m.figures...) || m.long && r.cfg.Quick && len(r.cfg.Only) == 0
 	})

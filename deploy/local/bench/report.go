@@ -30,6 +30,9 @@ const (
 	ReplayRate          = "replay_letters_per_s"
 	ReplayRSS           = "replay_rss_mb"
 	ListFirst           = "list_first_row_s"
+	ViewsPoint          = "views_point_ms"
+	ViewsAggregate      = "views_aggregate_s"
+	ViewsQuota          = "views_quota_s"
 )
 
 // Figure is something that is measured, and what it is to be.
@@ -60,6 +63,9 @@ var Figures = []Figure{
 	{ReplayRate, 50_000, false, 0, "dead letters/s replayed, of 1,000,000, the program's start included"},
 	{ReplayRSS, 128, true, 0, "MB, dlq-replayer's peak on them"},
 	{ListFirst, 1, true, 2, "s from its start to the first row that it lists by a filter, a quarter of them decided"},
+	{ViewsPoint, 20, true, 1, "ms for one forecast of the view, with unmerged batches in the table"},
+	{ViewsAggregate, 1, true, 3, "s for the sums by period and kind of the whole view"},
+	{ViewsQuota, 1, true, 3, "s for all of forecast_vs_quota"},
 }
 
 // Report is the outcome of a run, as build/bench.json has it. A figure is the median of its rounds; one that was not measured
@@ -101,12 +107,19 @@ type Report struct {
 	ReplayRSSMB       *float64 `json:"replay_rss_mb,omitempty"`
 	ListFirstRowS     *float64 `json:"list_first_row_s,omitempty"`
 
+	// Milliseconds for one forecast by its whole key from the view of the present state, and seconds for its sums by period and kind
+	// and for all of forecast_vs_quota, over ViewEvents events of a tenth as many keys and four fresh batches, by HTTP.
+	ViewsPointMS    *float64 `json:"views_point_ms,omitempty"`
+	ViewsAggregateS *float64 `json:"views_aggregate_s,omitempty"`
+	ViewsQuotaS     *float64 `json:"views_quota_s,omitempty"`
+
 	Machine Machine `json:"machine"`
 	// Quick is a run with fewer events and rounds: its figures vary more.
 	Quick      bool `json:"quick"`
 	Rounds     int  `json:"rounds"`
 	Events     int  `json:"events"`      // forecasts of a measurement
 	LedgerRows int  `json:"ledger_rows"` // where a large ledger is measured
+	ViewEvents int  `json:"view_events"` // where views are
 
 	// Raw has what each figure was made of, round by round: by the figure's name, then by the quantity's, which ends in its
 	// unit. The figure itself is the quantity "value".
@@ -115,7 +128,7 @@ type Report struct {
 
 func newReport(cfg Config, machine Machine) *Report {
 	return &Report{
-		Machine: machine, Quick: cfg.Quick, Rounds: cfg.Rounds, Events: cfg.Events, LedgerRows: cfg.Ledger,
+		Machine: machine, Quick: cfg.Quick, Rounds: cfg.Rounds, Events: cfg.Events, LedgerRows: cfg.Ledger, ViewEvents: cfg.Views,
 		Raw: make(map[string]map[string]*meter.Series),
 	}
 }
@@ -150,6 +163,7 @@ func (r *Report) finish() error {
 		ExportRate: &r.Export500MBEntriesPerS, ExportRSS: &r.Export500MBRSSMB,
 		WebhookP99: &r.WebhookP99MS, WebhookMost: &r.WebhookDeliveriesPerS,
 		ReplayRate: &r.ReplayLettersPerS, ReplayRSS: &r.ReplayRSSMB, ListFirst: &r.ListFirstRowS,
+		ViewsPoint: &r.ViewsPointMS, ViewsAggregate: &r.ViewsAggregateS, ViewsQuota: &r.ViewsQuotaS,
 	} {
 		if series := r.series(name); series != nil {
 			*into, measured = &series.Median, true
