@@ -31,8 +31,6 @@ type trail struct {
 	linked       map[string]struct{} // traceparents
 	correlations map[string]struct{}
 	unlinked     int // records with a traceparent that is not linked
-	// Most records come from where the one before did.
-	lastParent, lastCorrelation string
 }
 
 // begin starts the span of a batch, with its first record. It is a trace of its own: a batch has many origins.
@@ -45,36 +43,32 @@ func (b *batch) begin(ctx context.Context, cfg Config) {
 	}
 }
 
-// follow links the span that published a record.
+// follow links the span that published a record. To look a text up allocates nothing, to keep it does, once.
 func (t *trail) follow(rec *kgo.Record) {
 	for _, h := range rec.Headers {
 		switch h.Key {
 		case tracing.Header:
-			if string(h.Value) != t.lastParent {
+			if _, known := t.linked[string(h.Value)]; !known {
 				t.link(h.Value)
-			} else if _, known := t.linked[t.lastParent]; !known {
-				t.unlinked++
 			}
 		case headerCorrelation:
-			if string(h.Value) != t.lastCorrelation && len(t.correlations) < maxCorrelations {
-				t.lastCorrelation = string(h.Value)
-				t.correlations[t.lastCorrelation] = struct{}{}
+			if _, known := t.correlations[string(h.Value)]; !known && len(t.correlations) < maxCorrelations {
+				t.correlations[string(h.Value)] = struct{}{}
 			}
 		}
 	}
 }
 
 func (t *trail) link(traceparent []byte) {
-	t.lastParent = string(traceparent)
-	if _, known := t.linked[t.lastParent]; known {
-		return
+	link, ok := trace.Link{}, false
+	if len(t.linked) < maxLinks {
+		link, ok = tracing.Link(traceparent)
 	}
-	link, ok := tracing.Link(traceparent)
-	if !ok || len(t.linked) == maxLinks {
+	if !ok {
 		t.unlinked++
 		return
 	}
-	t.linked[t.lastParent] = struct{}{}
+	t.linked[string(traceparent)] = struct{}{}
 	t.span.AddLink(link)
 }
 
