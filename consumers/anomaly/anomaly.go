@@ -131,7 +131,7 @@ func (d *Detector) examine(ctx context.Context, w *window, report *Report) error
 		if err != nil {
 			return err
 		}
-		opened, suppressed, err := d.open(ctx, *w, g, append(found, sums...))
+		opened, suppressed, err := d.open(ctx, *w, append(found, sums...))
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func (d *Detector) examine(ctx context.Context, w *window, report *Report) error
 }
 
 // open tells of the reviews that are new, and then enters them.
-func (d *Detector) open(ctx context.Context, w window, g group, found []Review) (opened []Review, suppressed int64, err error) {
+func (d *Detector) open(ctx context.Context, w window, found []Review) (opened []Review, suppressed int64, err error) {
 	if len(found) == 0 {
 		return nil, 0, nil
 	}
@@ -164,7 +164,7 @@ func (d *Detector) open(ctx context.Context, w window, g group, found []Review) 
 		}
 	}
 	if len(fresh) > 0 && len(all) > d.cfg.Storm {
-		storm := stormOf(w, g, all)
+		storm := stormOf(w, all)
 		for i := range fresh {
 			fresh[i].State, fresh[i].StormID, fresh[i].Why = stateSuppressed, &storm.ID, "one of too many at once"
 		}

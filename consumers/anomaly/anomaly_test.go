@@ -3,6 +3,7 @@ package anomaly_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,6 +142,33 @@ func TestWhatIsOldOrABackfillsOpensNothing(t *testing.T) {
 	for _, r := range w.list(true) {
 		require.Equal(t, "suppressed published by a backfill", r.State+" "+r.Why)
 	}
+}
+
+// TestSeveralMayLookAtOnce: each review is there once, and subscribers know it under one event ID.
+func TestSeveralMayLookAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(version{user: "a", amount: "10000", place: "p1", above: "p0"}, version{user: "b", amount: "10000", place: "p2", above: "p0"})
+	require.Empty(t, w.run(defaults()))
+	for round := range 5 {
+		amount := fmt.Sprint(20000 * (round + 1))
+		w.put(version{user: "a", amount: amount, place: "p1", above: "p0"}, version{user: "b", amount: amount, place: "p2", above: "p0"})
+		var wg sync.WaitGroup
+		for range 3 {
+			d := w.detector(defaults())
+			wg.Go(func() {
+				_, err := d.Run(t.Context())
+				require.NoError(t, err)
+			})
+		}
+		wg.Wait()
+		require.Len(t, w.list(true), 3*(round+1), "%v", told(w.list(true)))
+	}
+	ids := map[uuid.UUID]bool{}
+	for _, a := range w.alerts() {
+		ids[a.EventID] = true
+	}
+	require.Len(t, ids, len(w.list(true)))
 }
 
 // TestAStormIsOneReview: too many of one forecast and period at once are one, and its members are kept.

@@ -2,6 +2,7 @@ package anomaly_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -89,10 +90,7 @@ func (m *model) sums(t *testing.T) (moved []string) {
 			}
 		}
 	}
-	m.before = map[string]version{}
-	for key, v := range m.shown {
-		m.before[key] = v
-	}
+	m.before = maps.Clone(m.shown)
 	return moved
 }
 

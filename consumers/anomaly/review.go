@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -73,34 +71,27 @@ correlation_id, storm_id, run_until, opened_at, state, acked_by, acked_at, why, 
 // lookUp bounds the IDs in one query.
 const lookUp = 1000
 
-// complete gives a review its ID and its state. A user's is that of the version that moved the amount, so that it is the same in
-// whichever windows the version is looked at. A sum's is that of its window, as it is of all that came in there.
+// complete gives a review its ID and its state. The ID is that of the newest version that moved the amount, so that it is the same in
+// whichever windows the version is looked at, and by however many processes.
 //
 // All of its times are the window's: the row is as old as that, also where it is written after a crash, and no older answer of
 // a person's is there to be overwritten.
 func (r *Review) complete(w window) {
-	identity := []string{r.Scope, r.EventID.String()}
-	if r.Scope == ScopeHierarchy {
-		identity = []string{r.Scope, strconv.FormatInt(w.Until.UnixMilli(), 10), r.ForecastID, r.TimePeriodID, r.TimeFrameID, r.HierarchyID,
-			r.FieldID, r.Kind, text(r.Currency)}
-	}
-	r.identify(identity, w)
-}
-
-// identify names a review. A version that stands in the history has a source version that an ID holds, or it would have no ID itself.
-func (r *Review) identify(identity []string, w window) {
-	r.ID, _ = event.NewID("anomaly", strings.Join(identity, "|"), r.SourceVersion, event.Upsert)
+	// A version that stands in the history has a source version that an ID holds, or it would have no ID itself.
+	r.ID, _ = event.NewID("anomaly", r.Scope+"|"+r.subject()+"|"+r.EventID.String(), r.SourceVersion, event.Upsert)
 	r.RunUntil, r.OpenedAt, r.UpdatedAt, r.State = w.Until, w.Until, w.Until, stateOpen
 }
 
-// stormOf is the review that stands for all of a group, and shows the largest move of a user's, or of a sum where no user's is there.
-// Amounts of several currencies are compared as if they were of one.
-func stormOf(w window, g group, all []Review) Review {
+// stormOf is the review that stands for all of a group. It shows the largest move of a user's, or of a sum where no user's is there,
+// and has the newest of their versions. Amounts of several currencies are compared as if they were of one.
+func stormOf(w window, all []Review) Review {
 	storm := slices.MaxFunc(all, func(a, b Review) int {
 		return cmp.Or(cmp.Compare(a.Scope, b.Scope), a.moved().Cmp(b.moved()), cmp.Compare(b.ID.String(), a.ID.String()))
 	})
-	storm.Scope, storm.Moves, storm.SourceVersion = ScopeStorm, int64(len(all)), w.Until
-	storm.identify([]string{ScopeStorm, g.ForecastID, g.TimePeriodID}, w)
+	newest := slices.MaxFunc(all, func(a, b Review) int { return cmp.Compare(a.EventID.String(), b.EventID.String()) })
+	storm.Scope, storm.Moves, storm.PreviousEventID = ScopeStorm, int64(len(all)), nil
+	storm.EventID, storm.SourceVersion, storm.JobID, storm.CorrelationID = newest.EventID, newest.SourceVersion, newest.JobID, newest.CorrelationID
+	storm.complete(w)
 	return storm
 }
 
@@ -198,7 +189,7 @@ func Acknowledge(ctx context.Context, conn clickhouse.Conn, ids []uuid.UUID, by,
 		ids = append(ids, r.ID)
 	}
 	if len(ids) == 0 {
-		return nil, nil
+		return rows, nil
 	}
 	err = conn.Exec(ctx, `INSERT INTO forecast_anomalies (`+columns+`)
 SELECT `+columns+` FROM
