@@ -26,10 +26,10 @@ func duration(seconds float64) string {
 	switch {
 	case minutes < 60:
 		return fmt.Sprintf("%d min", minutes)
-	case minutes < 48*60 && minutes%60 == 0:
-		return fmt.Sprintf("%d h", minutes/60)
-	case minutes < 48*60:
+	case minutes < 10*60 && minutes%60 != 0:
 		return fmt.Sprintf("%d h %d min", minutes/60, minutes%60)
+	case minutes < 48*60:
+		return fmt.Sprintf("%d h", (minutes+30)/60)
 	default:
 		return grouped((minutes+12*60)/(24*60)) + " days"
 	}
