@@ -230,127 +230,157 @@ COMMENT 'One row for each version of a forecast value that changed its amount or
 
 CREATE OR REPLACE VIEW forecast_vs_quota DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 WITH RECURSIVE
-    -- What people hold in each currency in the latest week of each period.
-    held AS
+    -- Who holds anything in the latest week of each period, and under whom. A scalar, as that is read once however often it is used.
     (
-        SELECT
-            forecast_id,
-            time_period_id,
-            user_id,
-            ifNull(currency_code, '') AS currency,
-            groupArrayIf(field_id, kind = 'forecast') AS call_fields,
-            groupArrayIf(assumeNotNull(value), kind = 'forecast') AS calls,
-            groupArrayIf(field_id, kind = 'quota') AS quota_fields,
-            groupArrayIf(assumeNotNull(value), kind = 'quota') AS quotas,
-            argMax((user_name, hierarchy_id, hierarchy_name, parent_hierarchy_id, parent_hierarchy_name, time_frame_id, time_frame_start, time_frame_end, time_period_start, time_period_end), version) AS person,
-            max(version) AS newest
-        FROM forecast_current FINAL
-        WHERE kind IN ('forecast', 'quota')
-            AND value IS NOT NULL
-            AND (forecast_id, time_period_id, time_frame_id) GLOBAL IN
-            (
-                SELECT
-                    forecast_id,
-                    time_period_id,
-                    argMax(time_frame_id, (ifNull(time_frame_start, toDate32('1900-01-01')), time_frame_id))
-                FROM forecast_current FINAL
-                WHERE kind = 'forecast' AND value IS NOT NULL
-                GROUP BY forecast_id, time_period_id
-            )
-        GROUP BY forecast_id, time_period_id, user_id, currency
-    ),
+        SELECT groupArray((forecast_id, time_period_id, user_id, place, above, person))
+        FROM
+        (
+            SELECT
+                forecast_id,
+                time_period_id,
+                user_id,
+                argMax(tuple(hierarchy_id), version).1 AS place,
+                argMax(tuple(parent_hierarchy_id), version).1 AS above,
+                argMax(
+                    (
+                        if(user_name IS NULL, NULL, arrayStringConcat(arrayMap(word -> concat(upperUTF8(substringUTF8(word, 1, 1)), '.'), splitByWhitespace(user_name)), ' ')),
+                        hierarchy_name, parent_hierarchy_name, time_period_start, time_period_end, time_frame_id, time_frame_start, time_frame_end
+                    ), version) AS person
+            FROM forecast_current FINAL
+            WHERE kind IN ('forecast', 'quota')
+                AND value IS NOT NULL
+                AND (forecast_id, time_period_id, time_frame_id) GLOBAL IN
+                (
+                    SELECT
+                        forecast_id,
+                        time_period_id,
+                        argMax(time_frame_id, (ifNull(time_frame_start, toDate32('1900-01-01')), time_frame_id))
+                    FROM forecast_current FINAL
+                    WHERE kind = 'forecast' AND value IS NOT NULL
+                    GROUP BY forecast_id, time_period_id
+                )
+            GROUP BY forecast_id, time_period_id, user_id
+        )
+    ) AS everybody,
     people AS
     (
         SELECT
-            forecast_id,
-            time_period_id,
-            user_id,
-            argMax(person, newest) AS person,
-            tupleElement(person, 2) AS place,
-            tupleElement(person, 4) AS above
-        FROM held
-        GROUP BY forecast_id, time_period_id, user_id
+            tupleElement(one, 1) AS forecast_id,
+            tupleElement(one, 2) AS time_period_id,
+            tupleElement(one, 3) AS user_id,
+            ifNull(tupleElement(one, 4), '') AS place,
+            ifNull(tupleElement(one, 5), '') AS above,
+            tupleElement(one, 6) AS person
+        FROM (SELECT arrayJoin(everybody) AS one)
     ),
     -- Each place that has none below it, with every place above it.
     ways AS
     (
-        SELECT DISTINCT forecast_id, time_period_id, assumeNotNull(place) AS place, assumeNotNull(above) AS above, 1 AS steps
+        SELECT DISTINCT forecast_id, time_period_id, place, above, 1 AS steps
         FROM people
-        WHERE place IS NOT NULL
-            AND above IS NOT NULL
-            AND (forecast_id, time_period_id, assumeNotNull(place)) GLOBAL NOT IN (SELECT forecast_id, time_period_id, assumeNotNull(above) FROM people WHERE above IS NOT NULL)
+        WHERE place != '' AND above != '' AND (forecast_id, time_period_id, place) NOT IN (SELECT forecast_id, time_period_id, above FROM people)
         UNION ALL
-        SELECT DISTINCT w.forecast_id, w.time_period_id, w.place, assumeNotNull(p.above), w.steps + 1
+        SELECT DISTINCT w.forecast_id, w.time_period_id, w.place, p.above, w.steps + 1
         FROM ways AS w
-        GLOBAL INNER JOIN people AS p ON p.forecast_id = w.forecast_id AND p.time_period_id = w.time_period_id AND p.place = w.above
-        WHERE p.above IS NOT NULL AND w.steps < 20
+        INNER JOIN people AS p ON p.forecast_id = w.forecast_id AND p.time_period_id = w.time_period_id AND p.place = w.above
+        WHERE p.above != '' AND w.steps < 20
     ),
-    -- What each person has in each field in which anybody has a call.
+    -- What each person has of each currency in each field in which anybody has a call, in that week.
     own AS
     (
         SELECT
-            h.forecast_id AS forecast_id,
-            h.time_period_id AS time_period_id,
-            h.user_id AS user_id,
-            h.currency AS currency,
-            f.field_id AS field_id,
-            tupleElement(h.person, 2) AS place,
-            arrayElementOrNull(h.calls, indexOf(h.call_fields, f.field_id)) AS call,
-            if(has(h.quota_fields, f.field_id), indexOf(h.quota_fields, f.field_id), length(h.quota_fields) = 1) AS nth_quota,
-            arrayElementOrNull(h.quotas, nth_quota) AS quota
-        FROM held AS h
-        GLOBAL INNER JOIN
+            forecast_id,
+            time_period_id,
+            user_id,
+            currency,
+            arrayJoin(groupUniqArrayArray(call_fields) OVER (PARTITION BY forecast_id, time_period_id)) AS field_id,
+            arrayElementOrNull(calls, indexOf(call_fields, field_id)) AS call,
+            if(has(quota_fields, field_id), indexOf(quota_fields, field_id), length(quota_fields) = 1) AS nth_quota,
+            arrayElementOrNull(quotas, nth_quota) AS quota
+        FROM
         (
-            SELECT forecast_id, time_period_id, arrayJoin(groupUniqArrayArray(call_fields)) AS field_id
-            FROM held
-            GROUP BY forecast_id, time_period_id
-        ) AS f ON f.forecast_id = h.forecast_id AND f.time_period_id = h.time_period_id
+            SELECT
+                forecast_id,
+                time_period_id,
+                user_id,
+                ifNull(currency_code, '') AS currency,
+                groupArrayIf(toString(field_id), kind = 'forecast') AS call_fields,
+                groupArrayIf(assumeNotNull(value), kind = 'forecast') AS calls,
+                groupArrayIf(toString(field_id), kind = 'quota') AS quota_fields,
+                groupArrayIf(assumeNotNull(value), kind = 'quota') AS quotas
+            FROM forecast_current FINAL
+            WHERE kind IN ('forecast', 'quota')
+                AND value IS NOT NULL
+                AND (forecast_id, time_period_id, time_frame_id) GLOBAL IN (SELECT forecast_id, time_period_id, tupleElement(person, 6) FROM people)
+            GROUP BY forecast_id, time_period_id, user_id, currency
+        )
     ),
-    -- People's own amounts, and those below their places.
+    -- Their own amounts count for themselves and, where nobody is below them, for everybody above.
     amounts AS
     (
-        SELECT forecast_id, time_period_id, user_id, currency, field_id, call, quota, CAST(NULL, 'Nullable(Decimal(76, 18))') AS team_call, CAST(NULL, 'Nullable(Decimal(76, 18))') AS team_quota, 0 AS members
-        FROM own
-        UNION ALL
-        SELECT p.forecast_id, p.time_period_id, p.user_id, t.currency, t.field_id, NULL, NULL, t.team_call, t.team_quota, t.members
-        FROM people AS p
-        GLOBAL INNER JOIN
+        SELECT
+            o.forecast_id AS forecast_id,
+            o.time_period_id AS time_period_id,
+            arrayJoin(arrayConcat([(o.user_id, 0)], arrayMap(place -> (place, 1), w.above))) AS whose,
+            o.user_id AS user_id,
+            o.currency AS currency,
+            o.field_id AS field_id,
+            o.call AS call,
+            o.quota AS quota
+        FROM own AS o
+        INNER JOIN people AS p ON p.forecast_id = o.forecast_id AND p.time_period_id = o.time_period_id AND p.user_id = o.user_id
+        LEFT JOIN
         (
-            SELECT o.forecast_id AS forecast_id, o.time_period_id AS time_period_id, w.above AS above, o.currency AS currency, o.field_id AS field_id,
-                sum(o.call) AS team_call, sum(o.quota) AS team_quota, uniqExactIf(o.user_id, o.call IS NOT NULL OR o.quota IS NOT NULL) AS members
-            FROM own AS o
-            GLOBAL INNER JOIN (SELECT DISTINCT forecast_id, time_period_id, place, above FROM ways) AS w
-                ON w.forecast_id = o.forecast_id AND w.time_period_id = o.time_period_id AND w.place = o.place
-            GROUP BY forecast_id, time_period_id, above, currency, field_id
-        ) AS t ON t.forecast_id = p.forecast_id AND t.time_period_id = p.time_period_id AND t.above = p.place
+            SELECT forecast_id, time_period_id, place, groupUniqArray(above) AS above
+            FROM ways
+            GROUP BY forecast_id, time_period_id, place
+        ) AS w ON w.forecast_id = p.forecast_id AND w.time_period_id = p.time_period_id AND w.place = p.place
+        WHERE o.call IS NOT NULL OR o.quota IS NOT NULL
     )
 SELECT
     a.forecast_id AS forecast_id,
     a.time_period_id AS time_period_id,
-    tupleElement(p.person, 9) AS time_period_start,
-    tupleElement(p.person, 10) AS time_period_end,
+    tupleElement(p.person, 4) AS time_period_start,
+    tupleElement(p.person, 5) AS time_period_end,
     tupleElement(p.person, 6) AS time_frame_id,
     tupleElement(p.person, 7) AS time_frame_start,
     tupleElement(p.person, 8) AS time_frame_end,
-    a.user_id AS user_id,
-    if(tupleElement(p.person, 1) IS NULL, NULL, arrayStringConcat(arrayMap(word -> concat(upperUTF8(substringUTF8(word, 1, 1)), '.'), splitByWhitespace(tupleElement(p.person, 1))), ' ')) AS user_name,
-    p.place AS hierarchy_id,
-    tupleElement(p.person, 3) AS hierarchy_name,
-    p.above AS parent_hierarchy_id,
-    tupleElement(p.person, 5) AS parent_hierarchy_name,
+    p.user_id AS user_id,
+    tupleElement(p.person, 1) AS user_name,
+    nullIf(p.place, '') AS hierarchy_id,
+    tupleElement(p.person, 2) AS hierarchy_name,
+    nullIf(p.above, '') AS parent_hierarchy_id,
+    tupleElement(p.person, 3) AS parent_hierarchy_name,
     a.field_id AS field_id,
     nullIf(a.currency, '') AS currency_code,
-    sum(a.call) AS value,
-    sum(a.quota) AS quota,
+    sumIf(a.call, a.team = 0) AS value,
+    sumIf(a.quota, a.team = 0) AS quota,
     100 * value / nullIf(quota, 0) AS attainment_percent,
-    sum(a.members) AS team_members,
-    sum(a.team_call) AS team_value,
-    sum(a.team_quota) AS team_quota,
+    sumIf(a.members, a.team = 1) AS team_members,
+    sumIf(a.call, a.team = 1) AS team_value,
+    sumIf(a.quota, a.team = 1) AS team_quota,
     100 * team_value / nullIf(team_quota, 0) AS team_attainment_percent
-FROM amounts AS a
-GLOBAL INNER JOIN people AS p ON p.forecast_id = a.forecast_id AND p.time_period_id = a.time_period_id AND p.user_id = a.user_id
+FROM
+(
+    SELECT
+        forecast_id,
+        time_period_id,
+        tupleElement(whose, 1) AS who,
+        tupleElement(whose, 2) AS team,
+        currency,
+        field_id,
+        sum(call) AS call,
+        sum(quota) AS quota,
+        uniqExact(user_id) AS members
+    FROM amounts
+    GROUP BY ALL
+) AS a
+INNER JOIN
+(
+    SELECT *, arrayJoin(if(place = '', [(user_id, 0)], [(user_id, 0), (place, 1)])) AS part
+    FROM people
+) AS p ON p.forecast_id = a.forecast_id AND p.time_period_id = a.time_period_id AND tupleElement(p.part, 1) = a.who AND tupleElement(p.part, 2) = a.team
 GROUP BY ALL
-HAVING value IS NOT NULL OR quota IS NOT NULL OR team_value IS NOT NULL OR team_quota IS NOT NULL
 COMMENT 'One row for each forecast, period, user, field and currency in the latest week of the period that has a call: the own call against the own quota, and team_*: the sums over the people below who have nobody below them. Currencies are never added up.';
 
 CREATE OR REPLACE VIEW people_full DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
