@@ -128,6 +128,8 @@ func (s *Sum) add(r Result) {
 	s.Stored += r.Stored
 	s.Pending += r.Pending
 	s.DeadLettered += r.DeadLettered
+	s.Erased += r.Erased
+	s.Expired += r.Expired
 	s.Missing += r.Missing
 	s.Lost += r.Lost
 	s.Untold += r.Untold

@@ -12,7 +12,7 @@ import (
 )
 
 type analyzeCommand struct {
-	Sample int64 `name:"sample" default:"100000" placeholder:"N" help:"How many people to look at, about: the same ones each time. 0 for all."`
+	Sample int64 `name:"sample" default:"100000" help:"How many people to look at, about: the same ones each time. 0 for all."`
 	JSON   bool  `name:"json" help:"As one JSON object."`
 }
 
@@ -57,7 +57,10 @@ func printQuality(out io.Writer, report quality.Report) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.Severity, f.Check, f.Column, f.Text)
 	}
 	fmt.Fprintln(table, "\nCOLUMN\tNULL\tLAST WEEK")
-	for _, rate := range report.NullRates {
+	for _, rate := range report.NullRates { // of columns that have any
+		if rate.Share == 0 && (rate.Baseline == nil || *rate.Baseline == 0) {
+			continue
+		}
 		before := "-"
 		if rate.Baseline != nil {
 			before = fmt.Sprintf("%.1f %%", 100**rate.Baseline)

@@ -16,7 +16,7 @@ type reconcileCommand struct {
 	Kafka   kafkaclient.Config `embed:""`
 	Since   time.Duration      `name:"since" default:"48h" help:"Runs that were completed within it."`
 	RunID   string             `name:"run" placeholder:"ID" help:"This export run alone, whenever it was, without the keys."`
-	Missing int                `name:"missing" default:"100" placeholder:"N" help:"How many missing keys to list, by entity."`
+	Missing int                `name:"missing" default:"100" help:"How many missing keys to list, by entity."`
 	JSON    bool               `name:"json" help:"As one JSON object."`
 }
 
@@ -53,10 +53,10 @@ func (c *reconcileCommand) run(ctx context.Context, w *warehouse) error {
 // than that everything is there.
 func printReconciliation(out io.Writer, report reconcile.Report) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ENTITY\tOF\tRUN\tOUTCOME\tEXPECTED\tPUBLISHED\tON TOPIC\tSTORED\tCOMPACTED\tPENDING\tDEAD-LETTERED\tMISSING\tLOST\tUNTOLD\tUNACCOUNTED\tGAP")
+	fmt.Fprintln(table, "ENTITY\tOF\tRUN\tOUTCOME\tEXPECTED\tPUBLISHED\tON TOPIC\tSTORED\tCOMPACTED\tPENDING\tDEAD-LETTERED\tGONE\tMISSING\tLOST\tUNTOLD\tUNACCOUNTED\tGAP")
 	line := func(r reconcile.Result, run string) {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Entity, r.Subject, run, r.Outcome, r.RowsExpected, r.RowsPublished,
-			r.OnTopic, r.Stored, r.Compacted, r.Pending, r.DeadLettered, r.Missing, r.Lost, r.Untold, r.RowsUnaccounted, r.Gap)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Entity, r.Subject, run, r.Outcome, r.RowsExpected, r.RowsPublished,
+			r.OnTopic, r.Stored, r.Compacted, r.Pending, r.DeadLettered, r.Erased+r.Expired, r.Missing, r.Lost, r.Untold, r.RowsUnaccounted, r.Gap)
 	}
 	for _, sum := range reconcile.Sums(report) {
 		line(sum.Result, runs(sum))
