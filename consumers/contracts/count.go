@@ -35,16 +35,16 @@ func (c *Checker) count(ctx context.Context, promised contract.Contract, live ma
 			continue
 		}
 		if hasNoNulls(col, live) {
-			nullable, nulls = append(nullable, col.Name), append(nulls, "countIf("+col.Name+" IS NULL)")
+			nullable, nulls = append(nullable, col.Name), append(nulls, "countIf("+quoted(col.Name)+" IS NULL)")
 		}
 		if len(col.Allowed) > 0 {
-			closed, others = append(closed, col.Name), append(others, fmt.Sprintf("countIf(toString(%s) NOT IN (%s))", col.Name, literals(col.Allowed)))
+			closed, others = append(closed, col.Name), append(others, fmt.Sprintf("countIf(toString(%s) NOT IN (%s))", quoted(col.Name), literals(col.Allowed)))
 		}
 	}
 	keys, arrived, p95, age := "0", "0", "0", "0"
 	if !slices.ContainsFunc(promised.PrimaryKey, func(name string) bool { return live[name] == "" }) {
 		// The tuple keeps a key whose one part is NULL, and a hash of it takes eight bytes, however long the keys are.
-		keys = "uniqExact(cityHash64(tuple(" + strings.Join(promised.PrimaryKey, ", ") + ")))"
+		keys = "uniqExact(cityHash64(tuple(" + quoted(promised.PrimaryKey...) + ")))"
 	}
 	if promised.SLA.MaxAgeMinutes > 0 && live["ingested_at"] != "" {
 		age = "ifNull(dateDiff('millisecond', max(ingested_at), now64(3)) / 1000, 0)"
@@ -55,7 +55,7 @@ func (c *Checker) count(ctx context.Context, promised contract.Contract, live ma
 		p95 = "ifNull(quantileTDigestIf(0.95)(dateDiff('millisecond', observed_at, ingested_at) / 1000, " + today + "), 0)"
 	}
 	query := fmt.Sprintf("SELECT count(), toUInt64(%s), CAST([%s], 'Array(UInt64)'), CAST([%s], 'Array(UInt64)'), toUInt64(%s), toFloat64(%s), toFloat64(%s) FROM %s",
-		keys, strings.Join(nulls, ", "), strings.Join(others, ", "), arrived, p95, age, promised.Relation)
+		keys, strings.Join(nulls, ", "), strings.Join(others, ", "), arrived, p95, age, quoted(promised.Relation))
 	var ofNulls, ofOthers []uint64
 	if err := c.conn.QueryRow(ctx, query).Scan(&out.rows, &out.keys, &ofNulls, &ofOthers, &out.arrived, &out.p95, &out.age); err != nil {
 		return out, fmt.Errorf("reading %s: %w", promised.Relation, err)
@@ -68,6 +68,9 @@ func (c *Checker) count(ctx context.Context, promised contract.Contract, live ma
 	}
 	return out, nil
 }
+
+// quoted are names in SQL: one may be a word of the language.
+func quoted(names ...string) string { return "`" + strings.Join(names, "`, `") + "`" }
 
 // literals are texts in SQL.
 func literals(values []string) string {
