@@ -117,6 +117,9 @@ func (r *run) askViews(ctx context.Context) error {
 		}, wholeTries, time.Second},
 		{ViewsQuota, "", func(string, int) string { return "SELECT count(), sum(quota) FROM forecast_vs_quota" }, wholeTries, time.Second},
 	} {
+		if !r.wanted(ask.figure) {
+			continue
+		}
 		took, err := r.asking(ctx, "forecast", ask.statement, ask.tries, ask.unit)
 		if err != nil {
 			return err
