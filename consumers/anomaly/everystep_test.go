@@ -154,6 +154,8 @@ func TestARunMayDieAtEveryStep(t *testing.T) {
 					return &own, nil
 				}
 				require.NotContains(t, err.Error(), "10000")
+				// What comes meanwhile is of the next window: it would make another sum of this one.
+				own.put(version{user: "b", amount: "60001", place: "p2", above: "p0"})
 				own.run(cfg)
 				return &own, err
 			}
