@@ -207,11 +207,19 @@ func TestWhatIsOnItsWayIsNotMissing(t *testing.T) {
 
 	// A replay that is stored is there, whichever record it was.
 	mended := s.record(schemas.PeopleTopic, s.person("window", 2, 1, event.Upsert))
-	mended.Headers = append(mended.Headers, kgo.RecordHeader{Key: deadletter.HeaderReplayID, Value: []byte("mend")})
+	mended.Headers = append(mended.Headers, kgo.RecordHeader{Key: deadletter.HeaderReplayID, Value: []byte("replay-2")})
 	s.produce(mended)
 	s.consume()
+	s.decide(2, deadletter.Replayed)
 	results, _ = s.results()
 	require.Equal(t, "on_topic=12 stored=8 erased=1 missing=3 discarded=3 gap=3 ", results["salesloft:window"])
+
+	// The letter of one that was replayed, stored and then lost explains nothing any more.
+	s.sql("DELETE FROM people_history WHERE person_id = 2")
+	s.sql("DELETE FROM people_current WHERE person_id = 2")
+	results, _ = s.results()
+	require.Equal(t, "on_topic=12 stored=7 erased=1 missing=4 discarded=3 gap=4 ", results["salesloft:window"])
+	require.Equal(t, "on_topic=11 stored=7 missing=4 discarded=3 gap=4 ", results["people"])
 }
 
 // decide writes decisions on the newest letters of people down, and returns the records that replays of them would put on the topic.
