@@ -15,8 +15,8 @@ type Layout struct {
 	Cluster string // empty on one server
 }
 
-// layoutQuery has a row where there are tables.
-const layoutQuery = "SELECT engine, engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'forecast_current'"
+// layoutQuery has a row where there are tables. It wants the database, as SQL.
+const layoutQuery = "SELECT engine, engine_full FROM system.tables WHERE database = %s AND name = 'forecast_current'"
 
 var (
 	clusterName = regexp.MustCompile(`^[A-Za-z0-9_.{}-]+$`)
@@ -29,7 +29,7 @@ func Find(ctx context.Context, conn clickhouse.Conn) (Layout, error) {
 		Engine string `ch:"engine"`
 		Full   string `ch:"engine_full"`
 	}
-	if err := conn.Select(ctx, &found, layoutQuery); err != nil {
+	if err := conn.Select(ctx, &found, fmt.Sprintf(layoutQuery, "currentDatabase()")); err != nil {
 		return Layout{}, fmt.Errorf("asking how the tables lie: %w", err)
 	}
 	if len(found) == 0 {

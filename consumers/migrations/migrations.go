@@ -127,33 +127,47 @@ func (t Target) open(ctx context.Context, create bool) (*migrator, error) {
 	if t.Cluster != "" && !clusterName.MatchString(t.Cluster) {
 		return nil, fmt.Errorf("--cluster %q is not a cluster's name: letters, digits, - _ . and a macro in braces", t.Cluster)
 	}
-	if create {
-		if err := createDatabase(ctx, *u, m.database, Layout{t.Cluster}); err != nil {
-			return nil, err
-		}
+	layout, err := t.prepare(ctx, *u, m.database, create)
+	if err != nil {
+		return nil, err
 	}
 	if m.db, err = open(*u); err != nil {
 		return nil, err
 	}
-	layout, err := t.layout(ctx, m.db)
-	if err == nil {
-		m.provider, err = provider(m.db, m.database, layout)
-	}
-	if err != nil {
+	if m.provider, err = provider(m.db, m.database, layout); err != nil {
 		return nil, errors.Join(err, m.db.Close())
 	}
 	return m, nil
 }
 
+// prepare finds how the tables of a database lie, and makes the database where that is asked for. It connects to the server's default
+// database, as a connection to one that does not exist is refused.
+func (t Target) prepare(ctx context.Context, u url.URL, database string, create bool) (Layout, error) {
+	u.Path = "/default"
+	db, err := open(u)
+	if err != nil {
+		return Layout{}, err
+	}
+	defer db.Close()
+	layout, err := t.layout(ctx, db, database)
+	if err != nil || !create {
+		return layout, err
+	}
+	if _, err := db.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+database+layout.onCluster()+" ENGINE = Atomic"); err != nil {
+		return Layout{}, fmt.Errorf("creating database %s: %w", database, err)
+	}
+	return layout, nil
+}
+
 // layout is the one that the database has, or that a new one is given.
-func (t Target) layout(ctx context.Context, db *sql.DB) (Layout, error) {
+func (t Target) layout(ctx context.Context, db *sql.DB, database string) (Layout, error) {
 	var engine, full string
-	err := db.QueryRowContext(ctx, layoutQuery).Scan(&engine, &full)
+	err := db.QueryRowContext(ctx, fmt.Sprintf(layoutQuery, "'"+database+"'")).Scan(&engine, &full)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Layout{t.Cluster}, nil
 	case err != nil:
-		return Layout{}, fmt.Errorf("asking how the tables lie: %w", err)
+		return Layout{}, fmt.Errorf("asking how the tables of database %s lie: %w", database, err)
 	}
 	has, err := layoutOf(engine, full)
 	switch {
@@ -186,21 +200,6 @@ func ensureMaskingKey(ctx context.Context, db *sql.DB) error {
 		binary.BigEndian.Uint64(half[:8]), binary.BigEndian.Uint64(half[8:]))
 	if err != nil {
 		return fmt.Errorf("making the key of the masked views: %w", err)
-	}
-	return nil
-}
-
-// createDatabase connects to the server's default database, as a connection to
-// one that does not exist is refused.
-func createDatabase(ctx context.Context, u url.URL, database string, layout Layout) error {
-	u.Path = "/default"
-	db, err := open(u)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	if _, err := db.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+database+layout.onCluster()+" ENGINE = Atomic"); err != nil {
-		return fmt.Errorf("creating database %s: %w", database, err)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func TestUpSaysWhatIsWrongWithTheURL(t *testing.T) {
 		"http://user:hunter2@localhost:8123":    "names no database",
 		"http://user:hunter2@localhost:8123/a;": "names no database",
 		"gopher://user:hunter2@localhost:1/a":   "",
-		"http://user:hunter2@127.0.0.1:1/a":     "creating database a",
+		"http://user:hunter2@127.0.0.1:1/a":     "the tables of database a",
 	} {
 		_, err := migrations.Up(t.Context(), url)
 		require.ErrorContains(t, err, want)
@@ -133,6 +133,45 @@ func TestReplicasMigrateAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnOlderDatabaseLosesNothing: it has rows, and the views of before.
+func TestAnOlderDatabaseLosesNothing(t *testing.T) {
+	t.Parallel()
+	url := pipelinetest.ClickHouse(t)
+	_, err := migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	_, err = migrations.Down(t.Context(), url, 6)
+	require.NoError(t, err)
+	pipelinetest.SQL(t, url, "INSERT INTO people_current (person_id, email_address, event_id, source_version, is_deleted) VALUES (1, 'ada@example.com', generateUUIDv4(), '2026-01-01', 0), (2, 'bea@example.com', generateUUIDv4(), '2026-01-01', 1)")
+	pipelinetest.SQL(t, url, "INSERT INTO forecast_history (forecast_id, user_id, value, event_id, source_version, ingested_at) VALUES ('net', 'u', 1.5, generateUUIDv4(), '2026-01-01', '2026-01-02')")
+	pipelinetest.SQL(t, url, "INSERT INTO export_runs_current (run_id, source, outcome, event_id) VALUES ('r', 'clari', 'FAILED', generateUUIDv4())")
+	require.Equal(t, "ada@example.com", pipelinetest.SQL(t, url, "SELECT email_address FROM people"))
+	_, err = migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	require.Equal(t, "a***@example.com", pipelinetest.SQL(t, url, "SELECT email_address FROM people"))
+	require.Equal(t, "ada@example.com", pipelinetest.SQL(t, url, "SELECT email_address FROM people_full"))
+	require.Equal(t, "1.5", pipelinetest.SQL(t, url, "SELECT value FROM forecast_as_of(ts = '2026-01-03')"))
+	require.Equal(t, "1", pipelinetest.SQL(t, url, "SELECT failed FROM pipeline_health"))
+	require.Equal(t, "2", pipelinetest.SQL(t, url, "SELECT count() FROM people_current"), "the deleted one keeps its row")
+}
+
+// TestStatusChangesNothing, not even by making the database.
+func TestStatusChangesNothing(t *testing.T) {
+	t.Parallel()
+	base := pipelinetest.ClickHouse(t)
+	_, err := migrations.Target{URL: base + "_none"}.Status(t.Context())
+	require.ErrorContains(t, err, "_none")
+	states, err := migrations.Target{URL: base}.Status(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, states)
+	for _, s := range states {
+		require.Zero(t, s.At, s.File)
+	}
+	_, err = migrations.Up(t.Context(), base)
+	require.NoError(t, err)
+	_, err = migrations.Target{URL: base, Cluster: "revenue"}.Up(t.Context())
+	require.ErrorContains(t, err, "one server", "a database is not half on a cluster")
 }
 
 // TestColumnsMatchTheTables: what the consumers send is what the tables have,

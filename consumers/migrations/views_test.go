@@ -130,9 +130,9 @@ func changes(versions []version) string {
 // TestViewsAgreeWithANaiveModel: whatever the order in which versions arrive, and however often.
 func TestViewsAgreeWithANaiveModel(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // no secret
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // no secret
+	random := rand.New(rand.NewPCG(seed, 0))
 	url := pipelinetest.ClickHouse(t)
 	_, err := migrations.Up(t.Context(), url)
 	require.NoError(t, err)
