@@ -136,6 +136,8 @@ type member struct {
 	cfg    consume.Config
 	ctx    context.Context //nolint:containedctx // parent of the loop's; the test's if nil
 
+	happened, observed time.Time // of the first event of each batch; unknown if zero
+
 	// Hooks, each called before its act; an error is what the act returns.
 	onDecode func(context.Context, *kgo.Record) error
 	onStore  func(context.Context, []kgo.Record) error
@@ -217,6 +219,9 @@ func (b *memberBatch) Add(ctx context.Context, rec *kgo.Record) error {
 	b.records = append(b.records, kgo.Record{Partition: rec.Partition, Offset: rec.Offset, Value: bytes.Clone(rec.Value)})
 	return nil
 }
+
+// Dates implements consume.Dated.
+func (b *memberBatch) Dates() (happened, observed time.Time) { return b.happened, b.observed }
 
 // Store refuses values that begin with "refused".
 func (b *memberBatch) Store(ctx context.Context) (refused []consume.Refused, err error) {

@@ -2,9 +2,12 @@ package consume_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -117,34 +120,43 @@ func TestABatchThatIsNotSampledFollowsNothing(t *testing.T) {
 // Each stage of each batch is measured, those that need the events' own times only where the sink knows them.
 func TestStagesAreMeasuredForEachBatch(t *testing.T) {
 	t.Parallel()
-	cluster, seen := broker(t, 1)
-	produce(t, cluster, 0, "value", "bad", "value", "value", "value")
-	m := newMember(t, seen)
-	fail := make(chan struct{}, 1)
-	fail <- struct{}{}
-	m.onStore = func(context.Context, []kgo.Record) error {
-		select {
-		case <-fail:
-			return fmt.Errorf("away") //nolint:perfsprint // as any error
-		default:
-			return nil
-		}
+	for name, dated := range map[string]bool{"events without times": false, "events with times": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster, seen := broker(t, 1)
+			produce(t, cluster, 0, "value", "bad", "value", "value", "value")
+			m := newMember(t, seen)
+			if dated { // the producer's clock is ahead of Kafka's
+				m.happened, m.observed = time.Now(), time.Now().Add(time.Hour)
+			}
+			var failed atomic.Bool
+			m.onStore = func(context.Context, []kgo.Record) error {
+				if !failed.Swap(true) {
+					return errors.New("away")
+				}
+				return nil
+			}
+			m.start(cluster)
+			committedAre(t, seen, map[int32]int64{0: 5})
+			m.stop()
+			batches := uint64(len(seen.sizes()))
+			want := map[string]uint64{"observe": 0, "publish": 0, "wait": batches, "decode": batches, "store": batches, "dead_letter": 1, "commit": batches}
+			if dated {
+				want["observe"], want["publish"] = batches, batches
+			}
+			counts, sums := stageTimes(t, m.reg)
+			require.Equal(t, want, counts)
+			require.InDelta(t, 3600*float64(want["observe"]), sums["observe"], 1)
+			require.InDelta(t, 0, sums["publish"], 0, "less than nothing is nothing")
+		})
 	}
-	m.start(cluster)
-	committedAre(t, seen, map[int32]int64{0: 5})
-	m.stop()
-	batches := uint64(len(seen.sizes()))
-	counts := stageCounts(t, m.reg)
-	require.Equal(t, map[string]uint64{
-		"observe": 0, "publish": 0, "wait": batches, "decode": batches, "store": batches, "dead_letter": 1, "commit": batches,
-	}, counts)
 }
 
-func stageCounts(t *testing.T, reg *prometheus.Registry) map[string]uint64 {
+func stageTimes(t *testing.T, reg *prometheus.Registry) (counts map[string]uint64, sums map[string]float64) {
 	t.Helper()
 	families, err := reg.Gather()
 	require.NoError(t, err)
-	counts := map[string]uint64{}
+	counts, sums = map[string]uint64{}, map[string]float64{}
 	for _, family := range families {
 		if family.GetName() != "revstream_consume_stage_seconds" {
 			continue
@@ -152,10 +164,10 @@ func stageCounts(t *testing.T, reg *prometheus.Registry) map[string]uint64 {
 		for _, metric := range family.GetMetric() {
 			for _, label := range metric.GetLabel() {
 				if label.GetName() == "stage" {
-					counts[label.GetValue()] = metric.GetHistogram().GetSampleCount()
+					counts[label.GetValue()], sums[label.GetValue()] = metric.GetHistogram().GetSampleCount(), metric.GetHistogram().GetSampleSum()
 				}
 			}
 		}
 	}
-	return counts
+	return counts, sums
 }
