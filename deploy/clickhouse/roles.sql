@@ -1,4 +1,4 @@
--- Roles of the warehouse, each with what its work needs and no more. Run it as an administrator once the tables are there, and again after every
+-- Roles of the warehouse, each with what its work needs and no more. Run it as an administrator, and again after every
 -- upgrade that brings views: nobody may read a new one until it is granted here. README.md says how, also for another database name.
 -- A test holds this file to the tables and views of the migrations.
 
