@@ -132,6 +132,9 @@ func TestEveryRuleIsHeld(t *testing.T) {
 		{"another value", 20, map[string]string{"stage": "if(number_of(part) = 5, 'lost', stage)"}, "allowed: 1: stage has another value in 1 rows"},
 		{"late", 20, map[string]string{"observed_at": "if(number_of(part) < 4, observed_at - INTERVAL 1 HOUR, observed_at)"}, "freshness_p95: 1: 95 of 100 within 1h0m50"},
 		{"one of a hundred late", 100, map[string]string{"observed_at": "if(number_of(part) < 1, observed_at - INTERVAL 1 HOUR, observed_at)"}, ""},
+		{"late, but long ago", 20, map[string]string{
+			"ingested_at": "if(number_of(part) < 10, ingested_at - INTERVAL 2 DAY, ingested_at)", "observed_at": "if(number_of(part) < 10, observed_at - INTERVAL 3 DAY, observed_at)",
+		}, ""},
 		{"stale", 20, map[string]string{"ingested_at": "ingested_at - INTERVAL 2 DAY", "observed_at": "observed_at - INTERVAL 2 DAY"}, "max_age: 1: the newest came 48h0m"},
 		{"too few", 1, nil, "rows: 1: 1 rows"},
 		{"too many", 101, nil, "rows: 1: 101 rows"},
