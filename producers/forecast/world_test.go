@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -271,4 +272,13 @@ func (l *logs) String() string {
 
 func (l *logs) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// requireTimed checks how many times a histogram has.
+func requireTimed(t *testing.T, of prometheus.Observer, want uint64) {
+	t.Helper()
+	var m dto.Metric
+	require.NoError(t, of.(prometheus.Metric).Write(&m))
+	require.Equal(t, want, m.GetHistogram().GetSampleCount())
+	require.Equal(t, want > 0, m.GetHistogram().GetSampleSum() > 0)
 }
