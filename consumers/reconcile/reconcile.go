@@ -38,7 +38,7 @@
 // # Order
 //
 // What the group has committed is asked for first, then the topic is read, then the tables: so what was committed is stored by the
-// time that the tables are asked. It is read once, partition by partition. Memory is bounded by the keys of a partition (some 40
+// time that the tables are asked. It is read once, partition by partition. Memory is bounded by the keys of a partition (some 60
 // bytes each) and by maxCandidates.
 package reconcile
 
