@@ -181,18 +181,21 @@ func TestATopicThatWasMadeAnew(t *testing.T) {
 		created, err := s.admin.CreateTopic(t.Context(), 2, -1, nil, dlq)
 		return err == nil && created.Err == nil
 	}, time.Minute, 20*time.Millisecond)
-	fresh := pipelinetest.Client(t, s.cluster)
-	require.NoError(t, fresh.ProduceSync(t.Context(), s.letter(schemas.PeopleTopic, 0, "bad_magic")).FirstErr())
+	fresh := pipelinetest.Client(t, s.cluster, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	for range 3 { // more than there were before
+		require.NoError(t, fresh.ProduceSync(t.Context(), s.letter(schemas.PeopleTopic, 0, "bad_magic")).FirstErr())
+	}
 	require.Eventually(t, func() bool { return sampler.Letters(t.Context()) == nil }, time.Minute, 20*time.Millisecond, "the client remembers for a while that there was no topic")
-	require.Equal(t, "bad_magic\t1", s.sql("SELECT reason, letters FROM dead_letters_open"))
+	require.Equal(t, "bad_magic\t3", s.sql("SELECT reason, letters FROM dead_letters_open"))
 }
 
-// TestRowsAreMetrics.
-func TestRowsAreMetrics(t *testing.T) {
+// TestRowsAndAgesAreMetrics.
+func TestRowsAndAgesAreMetrics(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	s.produce(s.letter(schemas.PeopleTopic, 0, "validation"))
 	require.NoError(t, s.sampler().Letters(t.Context()))
+	s.sql("INSERT INTO export_runs_current (run_id, source, entity, scope, outcome, completed_at) VALUES ('clari:1', 'clari', 'forecast', 'f', 'SUCCEEDED', now64(6) - INTERVAL 1 HOUR)")
 	conn, err := clickhousesink.Open(s.url)
 	require.NoError(t, err)
 	defer conn.Close()
@@ -202,13 +205,15 @@ func TestRowsAreMetrics(t *testing.T) {
 	require.NoError(t, metrics.Observe(t.Context(), conn))
 	families, err := reg.Gather()
 	require.NoError(t, err)
-	rows := map[string]float64{}
+	values := map[string]float64{}
 	for _, family := range families {
 		for _, m := range family.Metric {
-			rows[family.GetName()+"/"+m.Label[0].GetValue()] = m.Gauge.GetValue()
+			values[family.GetName()+"/"+m.Label[0].GetValue()] = m.Gauge.GetValue()
 		}
 	}
-	require.InDelta(t, 1, rows["revstream_warehouse_rows/dead_letters"], 0)
-	require.Contains(t, rows, "revstream_warehouse_rows/people_current")
-	require.NotContains(t, rows, "revstream_warehouse_rows/people")
+	require.InDelta(t, 1, values["revstream_warehouse_rows/dead_letters"], 0)
+	require.Contains(t, values, "revstream_warehouse_rows/people_current")
+	require.NotContains(t, values, "revstream_warehouse_rows/people")
+	require.InDelta(t, 3600, values["revstream_freshness_seconds/forecast"], 60)
+	require.NotContains(t, values, "revstream_freshness_seconds/people", "which was never read")
 }
