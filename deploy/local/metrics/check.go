@@ -38,7 +38,7 @@ func Check(all []Metric, expr string) error {
 				errs = append(errs, fmt.Errorf("%s has no label %s", m.Name, label))
 			}
 			for one := range strings.SplitSeq(value, "|") {
-				if values := m.Values(label); values != nil && !slices.Contains(values, one) {
+				if values := m.Values(label); len(values) > 0 && !slices.Contains(values, one) {
 					errs = append(errs, fmt.Errorf("%s of %s is never %q", label, m.Name, one))
 				}
 			}

@@ -15,6 +15,9 @@ import (
 // description is how prometheus.Desc prints itself, which is the only way in which it tells what it holds.
 var description = regexp.MustCompile(`^Desc\{fqName: "(.*)", help: "(.*)", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 
+// uncounted are the metrics that kprom describes, and counts only if it is told to.
+var uncounted = regexp.MustCompile(`^Desc\{fqName: "revstream_kafka_(\w+_seconds|(fetch|produce)_(batches|records|compressed_bytes)_total)"`)
+
 // kafkaMetrics are the Kafka client's own, whose names are no literals of ours: a client that connects to nothing registers them.
 func kafkaMetrics() ([]Metric, error) {
 	registry := prometheus.NewRegistry()
@@ -29,16 +32,16 @@ func kafkaMetrics() ([]Metric, error) {
 	}()
 	var all []Metric
 	for d := range descriptions {
+		if uncounted.MatchString(d.String()) {
+			continue
+		}
 		parts := description.FindStringSubmatch(d.String())
 		if parts == nil {
 			err = fmt.Errorf("the Kafka client's metric %s cannot be read", d)
 			continue
 		}
 		m := Metric{Name: parts[1], Help: parts[2] + ".", Type: gauge, Services: emitters["pipeline/kafkaclient"]}
-		switch { // which a description does not tell
-		case strings.HasSuffix(m.Name, "_seconds"):
-			m.Type = histogram
-		case strings.HasSuffix(m.Name, "_total") && !strings.Contains(m.Name, "_buffered_"):
+		if strings.HasSuffix(m.Name, "_total") && !strings.Contains(m.Name, "_buffered_") { // which a description does not tell
 			m.Type = counter
 		}
 		for pair := range strings.SplitSeq(parts[3], ",") {

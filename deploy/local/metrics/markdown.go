@@ -61,7 +61,7 @@ func labels(m Metric) string {
 	var all []string
 	for _, label := range m.Labels {
 		text := "`" + label + "`"
-		if values := m.Values(label); values != nil {
+		if values := m.Values(label); len(values) > 0 {
 			text += ": " + strings.Join(values, ", ")
 		}
 		all = append(all, text)

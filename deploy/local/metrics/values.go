@@ -2,25 +2,22 @@ package metrics
 
 import "strings"
 
-// Values returns what a label can be, or nil where that is open: a topic, a table, an HTTP status.
+// Values returns what a label can be, or nothing where that is open: a topic, a table, an HTTP status.
 func (m Metric) Values(label string) []string {
-	for _, of := range []string{m.Name, ""} {
-		if values, known := bounded[of][label]; known {
-			return strings.Fields(values)
-		}
-	}
-	return nil
+	return strings.Fields(bounded[m.Name][label])
 }
 
-const outcomes = "SUCCEEDED PARTIAL FAILED CANCELLED"
+const (
+	outcomes = "SUCCEEDED PARTIAL FAILED CANCELLED"
+	sources  = "clari salesloft"
+	kinds    = "read write"
+)
 
-// bounded are labels whose values the sources decide, by metric; by "" those that mean the same wherever they are. A test looks
-// for each in the sources.
+// bounded are labels whose values the sources decide, by metric. A test looks for each in the sources.
 var bounded = map[string]map[string]string{
-	"": {
-		"source": "clari salesloft",
-		"kind":   "read write",
-	},
+	"revstream_source_requests_total":        {"source": sources, "kind": kinds},
+	"revstream_source_request_seconds":       {"source": sources, "kind": kinds},
+	"revstream_source_circuit_open":          {"source": sources},
 	"revstream_forecast_jobs_total":          {"outcome": outcomes},
 	"revstream_people_windows_total":         {"outcome": outcomes},
 	"revstream_people_reconciliations_total": {"outcome": outcomes},
