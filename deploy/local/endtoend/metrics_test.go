@@ -31,6 +31,8 @@ var quiet = map[string]string{
 	"revstream_kafka_read_errors_total":            "likewise",
 	"revstream_kafka_write_errors_total":           "likewise",
 	"revstream_kafka_disconnects_total":            "no connection has ended",
+	"revstream_kafka_fetch_bytes_total":            "not every client reads",
+	"revstream_kafka_produce_bytes_total":          "nor does every one write",
 	"revstream_quality_findings":                   "the people are as they should be",
 	"revstream_contract_freshness_p95_seconds":     "nothing came before the first check",
 }

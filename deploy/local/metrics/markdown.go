@@ -42,7 +42,7 @@ tables, HTTP statuses. No label has anything personal.
 func title(m Metric) string {
 	switch {
 	case strings.HasPrefix(m.Name, "revstream_kafka_"):
-		return "Every service: the Kafka client"
+		return "The Kafka client of `" + strings.Join(m.Services, "`, `") + "`"
 	case len(m.Services) == len(Services):
 		return "Every service"
 	}
@@ -51,8 +51,11 @@ func title(m Metric) string {
 
 // rank sorts groups: by their first service, and those of all services last.
 func rank(m Metric) int {
-	if len(m.Services) == len(Services) {
-		return 100 + len(title(m))
+	switch {
+	case strings.HasPrefix(m.Name, "revstream_kafka_"):
+		return 102
+	case len(m.Services) == len(Services):
+		return 101
 	}
 	return 10*slices.Index(Services, m.Services[0]) + len(m.Services)
 }

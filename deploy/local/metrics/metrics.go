@@ -65,8 +65,8 @@ var Services = []string{forecastProducer, peopleProducer, forecastConsumer, peop
 // be all that needs one.
 var emitters = map[string][]string{
 	"pipeline/daemon":         Services,
-	"pipeline/secret":         Services,
-	"pipeline/kafkaclient":    Services,
+	"pipeline/secret":         {forecastProducer, peopleProducer},
+	"pipeline/kafkaclient":    {forecastProducer, peopleProducer, forecastConsumer, peopleConsumer, watch},
 	"pipeline/consume":        {forecastConsumer, peopleConsumer},
 	"pipeline/resilience":     {forecastProducer, peopleProducer},
 	"pipeline/clickhousesink": {forecastConsumer, peopleConsumer},
