@@ -1,6 +1,8 @@
 -- The views of forecasts and people that BI reads. They run with their maker's rights, so that who reads them needs none on the tables below;
 -- names, e-mails, phones and what else is somebody's is masked, save in forecast_full and people_full.
 --
+-- Conditions on the key, and on nothing else, are tried while rows are read, before those of one key become one: all of a key's rows pass them, or none does.
+--
 -- The key of the hashes comes from a join: a constant would show in EXPLAIN. Without a key the view is empty, rather than hashed with zeros.
 
 -- +goose Up
@@ -43,6 +45,7 @@ SELECT
     correlation_id,
     ingested_at
 FROM forecast_current FINAL
+SETTINGS optimize_move_to_prewhere_if_final = 1
 COMMENT 'One row for each forecast value: forecast, period, week, user, field, kind; newest source version, deletes hidden. Holds personal data.';
 
 CREATE OR REPLACE VIEW forecast DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
@@ -86,6 +89,7 @@ SELECT
     correlation_id,
     ingested_at
 FROM forecast_current AS f FINAL
+SETTINGS optimize_move_to_prewhere_if_final = 1
 COMMENT 'One row for each forecast value: forecast, period, week, user, field, kind; newest source version, deletes hidden. Names and e-mails are masked.';
 
 CREATE OR REPLACE VIEW forecast_as_of DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
@@ -456,6 +460,7 @@ SELECT
     correlation_id,
     ingested_at
 FROM people_current FINAL
+SETTINGS optimize_move_to_prewhere_if_final = 1
 COMMENT 'One row for each Salesloft person; newest source version, deletes hidden. Holds personal data.';
 
 CREATE OR REPLACE VIEW people DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
@@ -543,6 +548,7 @@ FROM
 (
     SELECT *
     FROM people_current FINAL
+    SETTINGS optimize_move_to_prewhere_if_final = 1
 ) AS p
 GLOBAL CROSS JOIN
 (

@@ -39,6 +39,7 @@ SELECT
     correlation_id,
     ingested_at
 FROM export_runs_current FINAL
+SETTINGS optimize_move_to_prewhere_if_final = 1
 COMMENT 'One row for each export run, sync window, reconciliation or backfill; newest source version, deletes hidden.';
 
 CREATE OR REPLACE VIEW pipeline_health DEFINER = CURRENT_USER SQL SECURITY DEFINER AS

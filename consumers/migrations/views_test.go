@@ -199,6 +199,39 @@ func TestPointQueriesReadFewGranules(t *testing.T) {
 	}
 }
 
+// TestConditionsOnValuesComeAfterTheNewestVersion: what is tried while rows are read is the key alone. A condition on anything else
+// that was tried there would hide the newest version, and show the one before.
+func TestConditionsOnValuesComeAfterTheNewestVersion(t *testing.T) {
+	t.Parallel()
+	url := pipelinetest.ClickHouse(t)
+	_, err := migrations.Up(t.Context(), url)
+	require.NoError(t, err)
+	id := func(n int) string { return fmt.Sprintf("'00000000-0000-0000-0000-%012d'", n) }
+	for version, amount := range []int{10, 20} {
+		pipelinetest.SQL(t, url, fmt.Sprintf("INSERT INTO forecast_current (forecast_id, time_period_id, time_frame_id, user_id, field_id, kind, value, event_id, source_version) "+
+			"SELECT 'net', '2026_Q1', 'W1', concat('u', toString(number)), 'commit', 'forecast', %d, %s, '2026-01-01' FROM numbers(20000)", amount, id(version)))
+		pipelinetest.SQL(t, url, fmt.Sprintf("INSERT INTO people_current (person_id, calls, event_id, source_version) SELECT number, %d, %s, '2026-01-01' FROM numbers(20000)", amount, id(version)))
+		pipelinetest.SQL(t, url, fmt.Sprintf("INSERT INTO export_runs_current (run_id, rows_expected, event_id, source_version) SELECT concat('clari:', toString(number)), %d, %s, '2026-01-01' FROM numbers(20000)", amount, id(version)))
+	}
+	for view, of := range map[string]struct{ key, value string }{
+		"forecast": {"user_id = 'u7'", "value"}, "forecast_full": {"user_id = 'u7'", "value"},
+		"people": {"person_id = 7", "calls"}, "people_full": {"person_id = 7", "calls"}, "export_runs": {"run_id = 'clari:7'", "rows_expected"},
+	} {
+		count := func(where string) string {
+			return pipelinetest.SQL(t, url, "SELECT count() FROM "+view+" WHERE "+where)
+		}
+		require.Equal(t, "0", count(of.value+" = 10"), view)
+		require.Equal(t, "20000", count(of.value+" = 20"), view)
+		require.Equal(t, "0", count(of.key+" AND "+of.value+" = 10"), view)
+		require.Equal(t, "1", count(of.key+" AND "+of.value+" = 20"), view)
+		require.Equal(t, "1", count("("+of.key+" OR "+of.value+" = 10) AND "+of.value+" < 30"), view)
+		plan := pipelinetest.SQL(t, url, "EXPLAIN actions = 1 SELECT * FROM "+view+" WHERE "+of.key+" AND "+of.value+" = 20")
+		tried := regexp.MustCompile(`Prewhere filter column: (.*)`).FindStringSubmatch(plan)
+		require.NotEmpty(t, tried, "%s does not try the key while it reads\n%s", view, plan)
+		require.NotContains(t, tried[1], of.value, view)
+	}
+}
+
 // TestTheKeyOfTheHashesShowsNowhere: not in a view's plan, which whoever may read the view may ask for.
 func TestTheKeyOfTheHashesShowsNowhere(t *testing.T) {
 	t.Parallel()
