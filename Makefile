@@ -90,7 +90,7 @@ $(APICURIO): deploy/local/registry/pom.xml | $(KAFKA)
 
 # The packages whose tests talk to a broker or to a registry, one test at a time: they share both.
 ON_KAFKA := pipeline/consume pipeline/deadletter pipeline/snapshot producers/backfill producers/check producers/cmd/provision producers/forecast \
-  producers/people producers/publish producers/state consumers/audit consumers/service dlq-replayer/desk dlq-replayer/cmd/dlq-replayer
+  producers/people producers/publish producers/state consumers/audit consumers/erasure consumers/reconcile consumers/samples consumers/service dlq-replayer/desk dlq-replayer/cmd/dlq-replayer
 
 .PHONY: test-kafka
 test-kafka: build $(KAFKA) $(APICURIO) ## Run the integration and end-to-end tests on Apache Kafka and Apicurio Registry
@@ -112,6 +112,11 @@ test-alerts: ## Check the alert rules, and let each fire and stay silent, with p
 	@command -v promtool >/dev/null 2>&1 || { echo "promtool is missing: it checks the alert rules (Debian and Ubuntu: apt-get install --no-install-recommends prometheus; macOS: brew install prometheus)." >&2; exit 1; }
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool test rules deploy/prometheus/tests/*.yml
+	go test -count=1 -tags=promtool ./deploy/local/dashboards
+
+.PHONY: metrics-doc
+metrics-doc: ## Write docs/metrics.md and Grafana's dashboards anew, from the sources
+	go test -count=1 ./deploy/local/metrics ./deploy/local/dashboards -update
 
 # The runs of the checker. SEED repeats one; SECONDS is how long faults come for.
 SEED    ?= 0
