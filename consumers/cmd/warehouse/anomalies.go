@@ -73,11 +73,10 @@ func (c *anomaliesDetectCommand) run(ctx context.Context, w *warehouse) error {
 	if err != nil {
 		return err
 	}
-	client, err := kafkaclient.New(c.Kafka, w.logger, nil)
+	client, err := w.kafka(ctx, c.Kafka)
 	if err != nil {
 		return err
 	}
-	w.rt.Defer("kafka client", func(context.Context) error { client.Close(); return nil })
 	detector, err := c.Anomalies.detector(ctx, w, conn, client)
 	if err != nil {
 		return err

@@ -34,11 +34,10 @@ func (c *eraseCommand) run(ctx context.Context, w *warehouse) error {
 	if err != nil {
 		return err
 	}
-	client, err := kafkaclient.New(c.Kafka, w.logger, w.rt.Registry)
+	client, err := w.kafka(ctx, c.Kafka)
 	if err != nil {
 		return err
 	}
-	w.rt.Defer("kafka client", func(context.Context) error { client.Close(); return nil })
 	eraser, err := erasure.New(w.logger, conn, client)
 	if err != nil {
 		return err

@@ -8,13 +8,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/revstream/revstream/pipeline/clickhousesink"
 	"github.com/revstream/revstream/pipeline/daemon"
+	"github.com/revstream/revstream/pipeline/kafkaclient"
 	"github.com/revstream/revstream/pipeline/secret"
 )
 
@@ -79,8 +83,25 @@ func (w *warehouse) url(ctx context.Context) (string, error) {
 	return secret.Read(ctx, "CLICKHOUSE_URL", w.ref)
 }
 
-// open connects to ClickHouse until the process ends.
+// open connects to ClickHouse until the process ends, and finds out early, and in words of the settings, that it is not there.
 func (w *warehouse) open(ctx context.Context) (clickhouse.Conn, error) {
+	conn, err := w.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reaching, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	if err := conn.Ping(reaching); err != nil {
+		if network, ok := errors.AsType[*net.OpError](err); ok {
+			err = network // without the request's address, which has the user in it
+		}
+		return nil, fmt.Errorf("CLICKHOUSE_URL (--clickhouse-url): reaching ClickHouse: %w", err)
+	}
+	return conn, nil
+}
+
+// conn is a connection to ClickHouse until the process ends. It does no I/O.
+func (w *warehouse) conn(ctx context.Context) (clickhouse.Conn, error) {
 	url, err := w.url(ctx)
 	if err != nil {
 		return nil, err
@@ -91,6 +112,24 @@ func (w *warehouse) open(ctx context.Context) (clickhouse.Conn, error) {
 	}
 	w.rt.Defer("clickhouse", func(context.Context) error { return conn.Close() })
 	return conn, nil
+}
+
+// reachTimeout is how long a server may take to answer at first.
+const reachTimeout = 15 * time.Second
+
+// kafka connects to Kafka until the process ends, and finds out early, and in words of the settings, that there is no broker.
+func (w *warehouse) kafka(ctx context.Context, cfg kafkaclient.Config) (*kgo.Client, error) {
+	client, err := kafkaclient.New(cfg, w.logger, nil)
+	if err != nil {
+		return nil, err
+	}
+	w.rt.Defer("kafka client", func(context.Context) error { client.Close(); return nil })
+	reaching, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	if err := client.Ping(reaching); err != nil {
+		return nil, fmt.Errorf("KAFKA_BROKERS (--kafka-brokers): reaching %s: %w", strings.Join(cfg.Brokers, ","), err)
+	}
+	return client, nil
 }
 
 // found ends a command whose work was done and whose answer is no.

@@ -36,3 +36,24 @@ func program(t *testing.T, url string, args ...string) (stdout, stderr string, c
 	}
 	return out.String(), failure.String(), cmd.ProcessState.ExitCode()
 }
+
+// TestAServerThatIsNotThereIsNamed: at once, by its setting, and without what is in it.
+func TestAServerThatIsNotThereIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"contract", "check"}, {"analyze"}, {"anomalies", "list"}, {"retention"}, {"report", "--json"},
+		{"reconcile", "--kafka-brokers=127.0.0.1:1"}, {"erase", "--person=salesloft:1", "--kafka-brokers=127.0.0.1:1"},
+	} {
+		_, stderr, code := program(t, "http://finance:hunter2@127.0.0.1:1/revenue", args...)
+		require.Equal(t, 1, code, args)
+		require.Contains(t, stderr, "CLICKHOUSE_URL (--clickhouse-url): reaching ClickHouse", args)
+		require.NotContains(t, stderr, "hunter2", args)
+		require.NotContains(t, stderr, "finance", args)
+	}
+	_, stderr, code := program(t, pipelinetest.ClickHouse(t), "reconcile", "--kafka-brokers=127.0.0.1:1")
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "KAFKA_BROKERS (--kafka-brokers): reaching 127.0.0.1:1")
+	_, stderr, code = program(t, "", "contract", "check")
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "CLICKHOUSE_URL is required")
+}

@@ -25,11 +25,10 @@ func (c *reconcileCommand) run(ctx context.Context, w *warehouse) error {
 	if err != nil {
 		return err
 	}
-	client, err := kafkaclient.New(c.Kafka, w.logger, nil)
+	client, err := w.kafka(ctx, c.Kafka)
 	if err != nil {
 		return err
 	}
-	w.rt.Defer("kafka client", func(context.Context) error { client.Close(); return nil })
 	reconciler, err := reconcile.New(reconcile.Config{Since: c.Since, RunID: c.RunID, Listed: c.Missing}, w.logger, client, conn)
 	if err != nil {
 		return err

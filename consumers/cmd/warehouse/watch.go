@@ -69,7 +69,7 @@ func (c *watchCommand) run(ctx context.Context, w *warehouse) error {
 	if c.Anomalies > 0 && c.AnomalyLimits.SchemaRegistryURL == "" {
 		return errors.New("SCHEMA_REGISTRY_URL is required (or SCHEMA_REGISTRY_URL_FILE or --schema-registry-url) unless WATCH_ANOMALIES is 0: reviews are told of on a topic")
 	}
-	conn, err := w.open(ctx)
+	conn, err := w.conn(ctx)
 	if err != nil {
 		return err
 	}
