@@ -186,6 +186,9 @@ var goldenViews = []struct{ name, sql string }{
 	{"export_runs", "SELECT * EXCEPT (ingested_at) FROM export_runs"},
 	{"pipeline_health", "SELECT * FROM pipeline_health"},
 	{"freshness", "SELECT * EXCEPT (age_seconds) FROM freshness"},
+	{"reconciliation", "SELECT * EXCEPT (reconciliation_id, checked_at) FROM reconciliation"},
+	{"data_quality", "SELECT * EXCEPT (analysis_id, checked_at) FROM data_quality"},
+	{"forecast_anomalies", "SELECT * EXCEPT (opened_at, updated_at, run_until, ingested_at) FROM forecast_anomalies FINAL"},
 }
 
 // TestViews brings a fixed set of events through the consumers, late ones, doubled ones and deletes among them, and
@@ -194,6 +197,7 @@ func TestViews(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	s.arrive()
+	s.check()
 	for _, state := range []string{"unmerged", "merged"} {
 		for _, view := range goldenViews {
 			got := s.sql(view.sql+" ORDER BY ALL FORMAT TSVWithNames") + "\n"
@@ -260,5 +264,9 @@ func recordOf(t testing.TB, topic string, encoder *wire.Encoder, e event.Event) 
 	t.Helper()
 	value, err := encoder.Encode(e)
 	require.NoError(t, err)
-	return &kgo.Record{Topic: topic, Key: []byte(e.Key()), Value: value}
+	rec := &kgo.Record{Topic: topic, Key: []byte(e.Key()), Value: value}
+	for _, h := range event.Headers(e, "/golden", "1") {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: []byte(h.Value)})
+	}
+	return rec
 }
