@@ -88,7 +88,7 @@ func (t *Tour) anomaly(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("reviews of single amounts: %d, should be 1: %v", len(found), now.Opened)
 	}
 	r := found[0]
-	return fmt.Sprintf("1 anomaly: %s of %s went from %s to %s (%s %%); %d reviews of the steps before, %d of places above",
+	return fmt.Sprintf("1 anomaly: %s of %s went from %s to %s (%s %%). Reviews of the steps before: %d, of places above: %d",
 			r.FieldID, r.UserID, r.Before, r.After, r.Percent, len(earlier.Opened), len(now.Opened)-1), errors.Join(
 			equal("whose amount", r.UserID, entry[2]), equal("field", r.FieldID, entry[3]), equal("kind", r.Kind, "forecast"))
 }
