@@ -127,6 +127,8 @@ func golden(t testing.TB) map[string]struct {
 	for _, file := range files {
 		v := value{topic: schemas.ForecastTopic, schema: schemas.MustAvro(forecast.SchemaFile), e: new(forecast.Forecast), reader: forecast.Schema}
 		switch name := filepath.Base(file); {
+		case strings.HasPrefix(name, "alert."): // nothing of ours reads them, so they have no dead letters
+			continue
 		case strings.HasPrefix(name, "person."):
 			v.topic, v.schema, v.e, v.reader = schemas.PeopleTopic, schemas.MustAvro(people.SchemaFile), new(people.Person), people.Schema
 		case strings.HasPrefix(name, "export_run."):

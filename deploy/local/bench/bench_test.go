@@ -163,7 +163,7 @@ func TestTheReportHasEveryFigure(t *testing.T) {
 	for i, f := range Figures {
 		require.InDelta(t, 2*(i+1), written[f.Name], 0, f.Name)
 	}
-	require.Len(t, written, len(Figures)+6, "machine, quick, rounds, events, ledger_rows, raw")
+	require.Len(t, written, len(Figures)+7, "machine, quick, rounds, events, ledger_rows, view_events, raw")
 
 	var table strings.Builder
 	require.NoError(t, report.Print(&table))
