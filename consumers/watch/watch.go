@@ -21,10 +21,14 @@ const (
 	recheck      = 10 * time.Minute // after which a task that waits looks whether somebody else has done it
 )
 
+// ErrFound is returned by a Run that did its work, and found what somebody is likely to mend, or what mends itself.
+var ErrFound = errors.New("something was found")
+
 // Task is something to do again and again. It must be harmless that it runs at the same time in another process.
 type Task struct {
 	Name  string
 	Every time.Duration // 0 is never
+	Again time.Duration // after a run that returned ErrFound, if it is shorter than Every; 0 is as long as Every
 	Run   func(context.Context) error
 	// Last is when it was last done, by whomever; the zero time is never. A task waits for the rest of its interval. Nil where
 	// its interval is so short that it does not matter.
@@ -49,6 +53,7 @@ type Watch struct {
 type task struct {
 	Task
 
+	interval     time.Duration // from the last run to the next; the task's goroutine alone uses it
 	availability resilience.Availability
 }
 
@@ -71,7 +76,7 @@ func New(logger *slog.Logger, reg prometheus.Registerer, tasks []Task, observers
 		case seen[t.Name]:
 			errs = append(errs, fmt.Errorf("two tasks have the name %s", t.Name))
 		case t.Every > 0:
-			w.tasks = append(w.tasks, &task{Task: t})
+			w.tasks = append(w.tasks, &task{Task: t, interval: t.Every})
 		}
 		seen[t.Name] = true
 	}
@@ -129,7 +134,7 @@ func (w *Watch) repeat(ctx context.Context, t *task) {
 // wait is for how long to wait before a task is looked at again. A replica may do it meanwhile, so one with Last looks earlier
 // than it must.
 func (w *Watch) wait(t *task, last time.Time) time.Duration {
-	rest := time.Until(last.Add(t.Every))
+	rest := time.Until(last.Add(t.interval))
 	if t.Last != nil {
 		rest = min(rest, recheck)
 	}
@@ -151,7 +156,7 @@ func (w *Watch) do(ctx context.Context, t *task, last time.Time) (time.Time, err
 			w.metrics.succeeded(t.Name, stored)
 		}
 	}
-	if time.Since(last) < t.Every {
+	if time.Since(last) < t.interval {
 		return last, nil
 	}
 	return w.run(ctx, t)
@@ -173,6 +178,13 @@ func (w *Watch) run(ctx context.Context, t *task) (time.Time, error) {
 	defer cancel()
 	started := time.Now()
 	err := t.Run(running)
+	t.interval = t.Every
+	if errors.Is(err, ErrFound) {
+		err = nil
+		if t.Again > 0 {
+			t.interval = min(t.interval, t.Again)
+		}
+	}
 	if err != nil && ctx.Err() == nil && running.Err() != nil {
 		err = fmt.Errorf("it took longer than %s: %w", timeout, err)
 	}

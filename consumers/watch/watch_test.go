@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,29 @@ func TestATaskWaitsForTheRestOfItsInterval(t *testing.T) {
 		require.Equal(t, []time.Duration{40 * time.Minute, 100 * time.Minute, 180 * time.Minute, 240 * time.Minute}, ran)
 		require.InDelta(t, 4, value(t, reg, "revstream_watch_runs_total", "succeeded", "a"), 0)
 		require.InDelta(t, float64(began.Add(4*time.Hour).Unix()), value(t, reg, "revstream_watch_last_success_timestamp_seconds", "a"), 0.001)
+	})
+}
+
+// TestATaskThatFoundSomethingLooksAgainSooner, and at its interval again once there is nothing any more. To find something is no failure.
+func TestATaskThatFoundSomethingLooksAgainSooner(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		begun := time.Now()
+		look := func(context.Context) error {
+			if at = append(at, time.Since(begun)); len(at) < 3 {
+				return fmt.Errorf("checking: %w", watch.ErrFound)
+			}
+			return nil
+		}
+		_, reg := run(t, 150*time.Minute, watch.Task{Name: "contracts", Every: time.Hour, Again: 5 * time.Minute, Run: look})
+		require.Equal(t, []time.Duration{0, 5 * time.Minute, 10 * time.Minute, 70 * time.Minute, 130 * time.Minute}, at)
+		require.InDelta(t, 5, value(t, reg, "revstream_watch_runs_total", "succeeded", "contracts"), 0)
+		require.InDelta(t, 0, value(t, reg, "revstream_watch_runs_total", "failed", "contracts"), 0)
+
+		rare := 0
+		run(t, 150*time.Minute, watch.Task{Name: "quality", Every: time.Hour, Run: func(context.Context) error { rare++; return watch.ErrFound }})
+		require.Equal(t, 3, rare, "without Again it is the interval")
 	})
 }
 

@@ -27,6 +27,10 @@ const (
 	watchHTTPAddr = "127.0.0.1:8107"
 	checkTimeout  = 2 * time.Second // of a readiness check
 
+	// After these a check that has found something is made again.
+	contractsAgain      = 5 * time.Minute
+	reconciliationAgain = time.Hour
+
 	reconciliationListed = 100     // missing keys that a reconciliation lists of an entity, as by default by hand
 	qualitySample        = 100_000 // people that an analysis looks at, likewise
 )
@@ -133,8 +137,10 @@ func (c *watchCommand) plan(w *warehouse, conn clickhouse.Conn, client *kgo.Clie
 		{Name: "lag", Every: c.Lag, Run: sampler.Lag},
 		{Name: "letters", Every: c.Letters, Run: sampler.Letters},
 		{Name: "anomalies", Every: c.Anomalies, Run: c.detect(w, conn, client)},
-		{Name: "contracts", Every: c.Contracts, Long: true, Last: last("contract_checks"), Run: silently(checker.Run)},
-		{Name: "reconciliation", Every: c.Reconciliation, Long: true, Last: last("reconciliations WHERE complete"), Run: silently(reconciler.Run)},
+		{Name: "contracts", Every: c.Contracts, Again: contractsAgain, Long: true, Last: last("contract_checks"),
+			Run: looking(checker.Run, func(r contracts.Report) bool { return len(r.Broken()) > 0 })},
+		{Name: "reconciliation", Every: c.Reconciliation, Again: reconciliationAgain, Long: true, Last: last("reconciliations WHERE complete"),
+			Run: looking(reconciler.Run, func(r reconcile.Report) bool { return r.Gap() > 0 })},
 		{Name: "quality", Every: c.Quality, Long: true, Last: last("data_quality_analyses"), Run: silently(analyzer.Run)},
 		{Name: "erasures", Every: c.Erasures, Long: true, Run: silently(eraser.Run)},
 	}, nil
@@ -152,6 +158,17 @@ func (c *watchCommand) detect(w *warehouse, conn clickhouse.Conn, client *kgo.Cl
 			detector = opened
 		}
 		_, err := detector.Run(ctx)
+		return err
+	}
+}
+
+// looking is silently for what is looked at again sooner where it has found something: the alert ends soon after what it was for.
+func looking[R any](run func(context.Context) (R, error), found func(R) bool) func(context.Context) error {
+	return func(ctx context.Context) error {
+		report, err := run(ctx)
+		if err == nil && found(report) {
+			return watch.ErrFound
+		}
 		return err
 	}
 }
