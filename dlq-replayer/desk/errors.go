@@ -48,7 +48,9 @@ func actionOf(r deadletter.Run) Action {
 // explain adds what an operator cannot guess.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch):
+	// The last of them is Kafka's answer to a commit that comes just after somebody's taking over, or the time-out, has aborted the
+	// transaction: it takes the request for the abort's own, sent again, and finds that the two do not agree.
+	case errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.InvalidTxnState):
 		return fmt.Errorf("%w, or the transaction timed out: %w", ErrOvertaken, err)
 	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
 		return fmt.Errorf("the user needs WRITE and DESCRIBE on the transactional ID %s: %w", transactionalID, err)

@@ -125,6 +125,29 @@ func TestAnotherProcessWaits(t *testing.T) {
 	}
 }
 
+// TestACommitAfterAnotherHasAbortedIt is overtaken, whichever of its answers the broker has for that.
+func TestACommitAfterAnotherHasAbortedIt(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []*kerr.Error{kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidTxnState} {
+		t.Run(answer.Message, func(t *testing.T) {
+			t.Parallel()
+			pipelinetest.NeedKfake(t)
+			cluster := pipelinetest.Kafka(t, 1, topics...)
+			letters := peopleLetters(2)
+			write(t, cluster, letters...)
+			faults := cluster.Fault(kfake.Fault{Err: answer, Count: -1, TopLevel: true, When: func(req kmsg.Request) bool {
+				_, commits := req.(*kmsg.EndTxnRequest)
+				return commits
+			}})
+			_, err := newDesk(t, cluster).Run(t.Context(), order(), nil)
+			require.ErrorIs(t, err, ErrOvertaken)
+			faults.Remove()
+			must(t)(newDesk(t, cluster).Run(t.Context(), order(func(o *Order) { o.TakeOver = true }), nil))
+			requireEach(t, cluster, Replayed, letters)
+		})
+	}
+}
+
 // TestAnInterruptedRunIsResumed where it ended: its rate, its limit and its letters are those of the order, and a letter
 // that came meanwhile is not one of them. While it waits it tells that it is at work.
 func TestAnInterruptedRunIsResumed(t *testing.T) {
