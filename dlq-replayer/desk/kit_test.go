@@ -82,6 +82,17 @@ func entries(t testing.TB, d *Desk, selection Selection) []Entry {
 	return all
 }
 
+// runsOf reads the runs when the newest is in a state: Apache Kafka tells readers that a transaction was committed a moment after its writer.
+func runsOf(t testing.TB, d *Desk, number int, newest string) (runs []deadletter.Run) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var err error
+		runs, err = d.Runs(t.Context())
+		return err == nil && len(runs) == number && runs[0].Status == newest
+	}, 30*time.Second, 10*time.Millisecond)
+	return runs
+}
+
 func keys(all []Entry) []string {
 	var names []string
 	for _, e := range all {

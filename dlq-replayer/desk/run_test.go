@@ -58,9 +58,7 @@ func TestReplayPutsTheOriginalBack(t *testing.T) {
 	require.Equal(t, &Cause{1, all[0].ID}, byID.Skipped.Why["already replayed"])
 	require.Error(t, byID.Shortfall())
 	requireEach(t, cluster, Replayed, letters)
-	runs, err := d.Runs(t.Context())
-	require.NoError(t, err)
-	require.Len(t, runs, 3)
+	runs := runsOf(t, d, 3, deadletter.Done)
 	require.Equal(t, byID.RunID, runs[0].ID)
 	require.Equal(t, deadletter.Done, runs[2].Status)
 }

@@ -179,9 +179,7 @@ func TestAnInterruptedRunIsResumed(t *testing.T) {
 	require.Equal(t, 1, r.report.Done)
 	require.Zero(t, r.report.Failed.Letters)
 	require.Equal(t, deadletter.Interrupted, r.report.Status)
-	runs, err := d.Runs(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, deadletter.Interrupted, runs[0].Status)
+	runs := runsOf(t, d, 1, deadletter.Interrupted)
 	require.Equal(t, map[string]deadletter.Span{peopleDLQ + "/0": {Next: 1, End: 5}}, runs[0].Spans)
 
 	write(t, cluster, poison(schemas.PeopleTopic, 0, "validation")) // the first came back
@@ -194,7 +192,7 @@ func TestAnInterruptedRunIsResumed(t *testing.T) {
 	require.Equal(t, 2, run[report.RunID].Done)
 	require.Equal(t, deadletter.Done, run[report.RunID].Status)
 
-	_, err = other.Resume(t.Context(), report.RunID, order(), nil)
+	_, err := other.Resume(t.Context(), report.RunID, order(), nil)
 	require.ErrorContains(t, err, "there is nothing to resume")
 	_, err = other.Resume(t.Context(), "no-run", order(), nil)
 	require.ErrorIs(t, err, ErrUnknownRun)
@@ -245,9 +243,8 @@ func TestARunAtWorkIsNotResumed(t *testing.T) {
 	write(t, cluster, peopleLetters(3)...)
 	var d *Desk
 	d = newDeskWith(t, cluster, Config{Changer: at(1, func() {
-		runs, err := d.Runs(t.Context())
-		require.NoError(t, err)
-		_, err = d.Resume(t.Context(), runs[0].ID, order(func(o *Order) { o.TakeOver = true }), nil)
+		runs := runsOf(t, d, 1, deadletter.Running)
+		_, err := d.Resume(t.Context(), runs[0].ID, order(func(o *Order) { o.TakeOver = true }), nil)
 		require.ErrorAs(t, err, new(*BusyError))
 	})})
 	require.Equal(t, 3, must(t)(d.Run(t.Context(), order(mended), nil)).Done)
